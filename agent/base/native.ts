@@ -1,0 +1,63 @@
+import { createRequire } from 'node:module';
+import { AgentError, errorText } from './errors.ts';
+
+/**
+ * koffi: the one door to libc and to Debian's C libraries. A library that is missing is a state, told once in words that
+ * name the package; it never stops the station. Native callbacks are not used anywhere.
+ */
+
+/** File name and Debian packages of each library that a driver may ask for. */
+const LIBRARIES = {
+  libc: { file: 'libc.so.6', package: 'libc6' },
+  libcrypto: { file: 'libcrypto.so.3', package: 'libssl3 (Debian 13: libssl3t64)' },
+  alsa: { file: 'libasound.so.2', package: 'libasound2 (Debian 13: libasound2t64)' },
+  opus: { file: 'libopus.so.0', package: 'libopus0' },
+} as const;
+
+export type LibraryName = keyof typeof LIBRARIES;
+
+type Koffi = typeof import('koffi').default;
+export type NativeLibrary = ReturnType<Koffi['load']>;
+
+let loaded: Koffi | undefined;
+const libraries = new Map<LibraryName, NativeLibrary>();
+
+/**
+ * koffi itself, loaded on first use so that tests, `--help` and a machine without it never pay.
+ * @throws {AgentError} `native-unavailable` where there is no binary of koffi for this machine
+ */
+export function koffi(): Koffi {
+  if (loaded !== undefined) return loaded;
+  try {
+    loaded = createRequire(import.meta.url)('koffi') as Koffi;
+    return loaded;
+  } catch (error) {
+    throw new AgentError(
+      'native-unavailable',
+      `koffi cannot be loaded: ${errorText(error)}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * @throws {AgentError} `native-unavailable`, naming the Debian package, when the library or koffi is missing
+ */
+export function openLibrary(name: LibraryName): NativeLibrary {
+  const known = libraries.get(name);
+  if (known !== undefined) return known;
+  const { file, package: debianPackage } = LIBRARIES[name];
+  try {
+    const library = koffi().load(file);
+    libraries.set(name, library);
+    return library;
+  } catch (error) {
+    throw new AgentError(
+      'native-unavailable',
+      `${file} cannot be loaded`,
+      `apt install ${debianPackage}`,
+      { cause: error },
+    );
+  }
+}

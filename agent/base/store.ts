@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { AgentError, errorCode, errorText } from './errors.ts';
+
+/** Driver for private files: folders 0700, files 0600, every write whole or not at all. */
+
+/**
+ * Make `path` a folder only we can enter.
+ * @throws {AgentError} `store-unusable` when it cannot be made, entered or written, or is open to others and cannot be closed
+ */
+export async function openPrivateFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    const { mode } = await stat(path);
+    if ((mode & 0o077) !== 0) await chmod(path, 0o700);
+    const probe = join(path, `.probe-${randomBytes(4).toString('hex')}`);
+    await (await open(probe, 'wx', 0o600)).close();
+    await rm(probe);
+  } catch (error) {
+    throw new AgentError(
+      'store-unusable',
+      `the state folder ${path} cannot be used: ${errorText(error)}`,
+      'give the user that runs doorward its own folder, or name another with "state:"',
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Write `data` to `path` so that a reader, or the next start after a power cut, finds the old content or the new one.
+ * Temporary file, fsync, rename, fsync of the folder; mode 0600.
+ * @throws {AgentError} `store-write`
+ */
+export async function writePrivateFile(path: string, data: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    const folder = await open(dirname(path), 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new AgentError(
+      'store-write',
+      `${path} cannot be written: ${errorText(error)}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * @returns the content, or undefined when there is no such file
+ * @throws {AgentError} `store-read` when it is there and cannot be read
+ */
+export async function readPrivateFile(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw new AgentError('store-read', `${path} cannot be read: ${errorText(error)}`, undefined, {
+      cause: error,
+    });
+  }
+}
+
+/** Set a file aside that cannot be understood, so that nothing is lost: `path` becomes `path.damaged-<unixMs>`. */
+export async function setAside(path: string, unixMs: number): Promise<string> {
+  const aside = `${path}.damaged-${unixMs}`;
+  await rename(path, aside);
+  return aside;
+}

@@ -1,0 +1,100 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+/**
+ * Who may import whom, checked on the import lines. (The idea is Tailscale's deptest.) Parts with no arrow between them
+ * meet only in the assembly, the files directly under agent/.
+ */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  base: [],
+  dht: ['base'],
+  audio: ['base'],
+  gpio: ['base'],
+  identity: ['base', 'dht'],
+  contact: ['base', 'dht', 'identity'],
+  call: ['base', 'dht', 'identity', 'contact', 'audio'],
+  mqtt: ['base'],
+};
+
+/** Parts that speak the vocabulary of events.ts: as types, nothing at run time. */
+const MAY_USE_EVENT_TYPES = new Set(['contact', 'call', 'mqtt']);
+
+/** The files inside folders that may touch sockets, files, processes, native code, clocks and randomness. */
+const DRIVERS = new Set([
+  'base/clock.ts',
+  'base/random.ts',
+  'base/native.ts',
+  'base/store.ts',
+  'dht/udp.ts',
+]);
+
+const agent = resolve(import.meta.dirname, '../agent');
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(file, 'utf8');
+  const lines = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"]*?from\s+['"]([^'"]+)['"]/g,
+  );
+  const dynamic = text.matchAll(/import\(\s*['"]([^'"]+)['"]/g);
+  return [
+    ...[...lines].map((m) => ({ file, target: m[2] ?? '', typeOnly: m[1] !== undefined })),
+    ...[...dynamic].map((m) => ({ file, target: m[1] ?? '', typeOnly: false })),
+  ];
+}
+
+const folderOf = (file: string) => relative(agent, file).split('/').slice(0, -1)[0];
+
+const all = sources(agent).flatMap(importsOf);
+
+describe('layout', () => {
+  test('reads import lines', () => {
+    expect(all.length).toBeGreaterThan(20);
+  });
+
+  for (const [folder, allowed] of Object.entries(MAY_IMPORT)) {
+    test(`agent/${folder} imports only ${['itself', ...allowed].join(', ')}`, () => {
+      const wrong = all
+        .filter(({ file }) => folderOf(file) === folder)
+        .filter(({ target }) => target.startsWith('.'))
+        .filter(({ file, target, typeOnly }) => {
+          const path = resolve(dirname(file), target);
+          const other = folderOf(path);
+          if (other === folder || (other !== undefined && allowed.includes(other))) return false;
+          const isEventTypes = relative(agent, path) === 'events.ts' && typeOnly;
+          return !(isEventTypes && MAY_USE_EVENT_TYPES.has(folder));
+        })
+        .map(({ file, target }) => `${relative(agent, file)} imports ${target}`);
+      expect(wrong).toEqual([]);
+    });
+  }
+
+  test('every folder of agent/ is in the table', () => {
+    const folders = readdirSync(agent, { withFileTypes: true }).filter((e) => e.isDirectory());
+    expect(folders.map((e) => e.name).sort()).toEqual(Object.keys(MAY_IMPORT).sort());
+  });
+
+  test('only drivers touch the clock, timers and randomness', () => {
+    const wrong = sources(agent)
+      .filter((file) => folderOf(file) !== undefined && !DRIVERS.has(relative(agent, file)))
+      .filter((file) =>
+        /\b(setTimeout|setInterval|setImmediate|Date\.now|performance\.now|Math\.random|getRandomValues|randomBytes|randomUUID)\(/.test(
+          readFileSync(file, 'utf8'),
+        ),
+      )
+      .map((file) => relative(agent, file));
+    expect(wrong).toEqual([]);
+  });
+});
