@@ -27,6 +27,8 @@ const DRIVERS = new Set([
   'base/native.ts',
   'base/store.ts',
   'dht/udp.ts',
+  'dht/udp-batch.ts',
+  'dht/udp-dgram.ts',
 ]);
 
 const agent = resolve(import.meta.dirname, '../agent');

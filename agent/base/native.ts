@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { getSystemErrorName } from 'node:util';
 import { AgentError, errorText } from './errors.ts';
 
 /**
@@ -16,7 +17,7 @@ const LIBRARIES = {
 
 export type LibraryName = keyof typeof LIBRARIES;
 
-type Koffi = typeof import('koffi').default;
+export type Koffi = typeof import('koffi').default;
 export type NativeLibrary = ReturnType<Koffi['load']>;
 
 let loaded: Koffi | undefined;
@@ -60,4 +61,14 @@ export function openLibrary(name: LibraryName): NativeLibrary {
       { cause: error },
     );
   }
+}
+
+/** Bytes of a pointer, and of `long` and `size_t`: the word size that decides how C lays out its structs. */
+export function pointerBytes(): 4 | 8 {
+  return koffi().sizeof('void *') === 4 ? 4 : 8;
+}
+
+/** Name (`EAGAIN`) of the error that the C call just before left behind. Ask before anything else is called. */
+export function lastErrorName(): string {
+  return getSystemErrorName(-koffi().errno());
 }
