@@ -22,12 +22,6 @@ export interface MessageVectorOptions {
 const NAME_STRIDE = 32;
 
 /**
- * Distance of two packets beyond their length. Without it all packets of 64 KiB begin in the same lines of the
- * processor's cache and push each other out.
- */
-const PACKET_GAP = 9 * 64;
-
-/**
  * The memory of one recvmmsg(2) or sendmmsg(2): an array of struct mmsghdr, each with one iovec, one sockaddr and room for
  * one datagram. It is one ArrayBuffer, whose bytes never move, filled once; nothing in it is allocated per datagram.
  *
@@ -61,7 +55,7 @@ export class MessageVector {
     this.#iovStride = iovec.size;
     this.#namesAt = iovecsAt + slots * iovec.size;
     this.#packetsAt = this.#namesAt + slots * NAME_STRIDE;
-    this.#packetStride = Math.ceil(packetBytes / 64) * 64 + PACKET_GAP;
+    this.#packetStride = Math.ceil(packetBytes / 8) * 8;
     this.memory = new ArrayBuffer(this.#packetsAt + slots * this.#packetStride);
     this.bytes = new Uint8Array(this.memory);
     this.#words = new Uint32Array(this.memory);

@@ -46,7 +46,6 @@ class BatchSocket implements DatagramSocket {
   readonly #defer: BatchSocketWorld['defer'];
   readonly #kernel: UdpKernel;
   readonly #received: MessageVector;
-  readonly #views: (Uint8Array | undefined)[] = new Array(RECEIVE_BATCH).fill(undefined);
   readonly #sources: AddressCache;
   readonly #queue: SendQueue;
   readonly #stats: DatagramStats = {
@@ -132,18 +131,9 @@ class BatchSocket implements DatagramSocket {
         continue;
       }
       this.#stats.received++;
-      const from = this.#sources.read(vector.bytes, vector.nameAt(i));
-      this.#options.onDatagram(this.#view(i, vector.receivedBytes(i)), from);
+      const at = vector.packetAt(i);
+      const packet = vector.bytes.subarray(at, at + vector.receivedBytes(i));
+      this.#options.onDatagram(packet, this.#sources.read(vector.bytes, vector.nameAt(i)));
     }
-  }
-
-  /** The datagram in slot `i`. The last view on the slot is taken again when it has the right length. */
-  #view(i: number, length: number): Uint8Array {
-    const last = this.#views[i];
-    if (last !== undefined && last.length === length) return last;
-    const at = this.#received.packetAt(i);
-    const view = this.#received.bytes.subarray(at, at + length);
-    this.#views[i] = view;
-    return view;
   }
 }
