@@ -43,6 +43,7 @@ export function koffi(): Koffi {
 }
 
 /**
+ * Declare each function (`library.func`) once and keep it: koffi keeps every declaration for the life of the process.
  * @throws {AgentError} `native-unavailable`, naming the Debian package, when the library or koffi is missing
  */
 export function openLibrary(name: LibraryName): NativeLibrary {

@@ -62,10 +62,7 @@ export const SOCKADDR_IN6 = {
 /** <sys/un.h> struct sockaddr_un. An abstract name starts with a zero byte and has no end mark: unix(7). */
 export const SOCKADDR_UN = { size: 110, sun_family: 0, sun_path: 2 } as const;
 
-/** <poll.h> struct pollfd */
-export const POLLFD = { size: 8, fd: 0, events: 4, revents: 6 } as const;
-
-/** <sys/socket.h>, <netinet/in.h>, <poll.h>: equal on every architecture that we build for (x86, ARM, RISC-V). */
+/** <sys/socket.h>, <netinet/in.h>: equal on every architecture that we build for (x86, ARM, RISC-V). */
 export const SOCKET_CONSTANTS = {
   AF_UNIX: 1,
   AF_INET: 2,
