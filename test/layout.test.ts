@@ -29,6 +29,9 @@ const DRIVERS = new Set([
   'dht/udp.ts',
   'dht/udp-batch.ts',
   'dht/udp-dgram.ts',
+  'mqtt/broker.ts',
+  'mqtt/client.ts',
+  'mqtt/connection.ts',
 ]);
 
 const agent = resolve(import.meta.dirname, '../agent');
