@@ -12,6 +12,18 @@ export interface Clock {
   unixMs(): Millis;
 }
 
+/** Both times, read once per turn: for engines that also put dates on the wire. */
+export interface Moment {
+  /** Monotonic ms. */
+  readonly now: Millis;
+  /** Wall clock ms. */
+  readonly unixMs: number;
+}
+
+export function readClock(clock: Clock): Moment {
+  return { now: clock.now(), unixMs: clock.unixMs() };
+}
+
 export const systemClock: Clock = {
   now: () => performance.now(),
   unixMs: () => Date.now(),
