@@ -43,12 +43,7 @@ export async function writePrivateFile(path: string, data: string | Uint8Array):
       await file.close();
     }
     await rename(temporary, path);
-    const folder = await open(dirname(path), 'r');
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await syncFolder(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true });
     throw new AgentError(
@@ -57,6 +52,31 @@ export async function writePrivateFile(path: string, data: string | Uint8Array):
       undefined,
       { cause: error },
     );
+  }
+}
+
+/**
+ * Give a folder of finished files the name under which it is looked for, where there is nothing or an empty folder yet: several
+ * files appear whole or not at all.
+ * @throws {AgentError} `store-write`
+ */
+export async function renamePrivateFolder(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+    await syncFolder(dirname(to));
+  } catch (error) {
+    throw new AgentError('store-write', `${to} cannot be written: ${errorText(error)}`, undefined, {
+      cause: error,
+    });
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 
