@@ -10,10 +10,19 @@ import { AgentError, errorText } from './errors.ts';
 /** File name and Debian packages of each library that a driver may ask for. */
 const LIBRARIES = {
   libc: { file: 'libc.so.6', package: 'libc6' },
-  libcrypto: { file: 'libcrypto.so.3', package: 'libssl3 (Debian 13: libssl3t64)' },
+  // Node exports the symbols of its own OpenSSL. Without RTLD_DEEPBIND ours would call into that one, and a process whose
+  // two versions differ dies of it. Debian's C library has the flag; musl has not, and no libc.so.6 either.
+  libcrypto: { file: 'libcrypto.so.3', package: 'libssl3 (Debian 13: libssl3t64)', deep: true },
   alsa: { file: 'libasound.so.2', package: 'libasound2 (Debian 13: libasound2t64)' },
   opus: { file: 'libopus.so.0', package: 'libopus0' },
-} as const;
+} as const satisfies Record<string, LibraryFile>;
+
+interface LibraryFile {
+  readonly file: string;
+  readonly package: string;
+  /** Bind the library's own calls to itself before all else. */
+  readonly deep?: boolean;
+}
 
 export type LibraryName = keyof typeof LIBRARIES;
 
@@ -49,9 +58,10 @@ export function koffi(): Koffi {
 export function openLibrary(name: LibraryName): NativeLibrary {
   const known = libraries.get(name);
   if (known !== undefined) return known;
-  const { file, package: debianPackage } = LIBRARIES[name];
+  const { file, package: debianPackage, deep = false }: LibraryFile = LIBRARIES[name];
+  if (deep) openLibrary('libc');
   try {
-    const library = koffi().load(file);
+    const library = koffi().load(file, { deep });
     libraries.set(name, library);
     return library;
   } catch (error) {
