@@ -1,6 +1,6 @@
 /**
- * A map with a named maximum. Over it, the entry that was set or touched longest ago goes, and `evicted`
- * counts it. Iteration is from oldest to newest.
+ * A map with a named maximum. Over it, the entry that was set longest ago goes, and `evicted` counts it; a
+ * `get` does not make an entry younger. Iteration is from oldest to newest.
  */
 export class BoundedMap<K, V> {
   readonly limit: number;

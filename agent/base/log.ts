@@ -1,3 +1,5 @@
+import { formatIp, parseIp } from './address.ts';
+
 /** Levels of `config.log.level`, loudest first; journald priorities are in PRIORITY. */
 export const LOG_LEVELS = ['error', 'warn', 'notice', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -63,9 +65,12 @@ export function shortId(id: string): string {
   return id.slice(0, 8);
 }
 
-/** /24 of an IPv4 address, /48 of an IPv6 one. */
-export function maskIp(ip: string): string {
-  return ip.includes(':') ? `${ip.split(':').slice(0, 3).join(':')}::` : ip.replace(/\.\d+$/, '.x');
+/** /24 of an IPv4 address (`192.0.2.x`), /48 of an IPv6 one (`2001:db8:0::`). Anything else becomes `?`. */
+export function maskIp(text: string): string {
+  const ip = parseIp(text.replace(/%.*$/, ''));
+  if (ip === undefined) return '?';
+  const full = formatIp(ip);
+  return ip.length === 4 ? full.replace(/\d+$/, 'x') : `${full.split(':').slice(0, 3).join(':')}::`;
 }
 
 // Text from the network must not forge records or colour the terminal.
@@ -75,5 +80,5 @@ function oneLine(text: string): string {
 
 function quote(value: string): string {
   const clean = oneLine(value);
-  return /[\s"=]/.test(clean) ? JSON.stringify(clean) : clean;
+  return clean === '' || /[\s"=]/.test(clean) ? JSON.stringify(clean) : clean;
 }
