@@ -44,7 +44,7 @@ export function koffi(): Koffi {
   } catch (error) {
     throw new AgentError(
       'native-unavailable',
-      `koffi cannot be loaded: ${errorText(error)}`,
+      `koffi cannot be loaded: ${errorText(error).split('\n', 1)[0]}`,
       undefined,
       { cause: error },
     );
@@ -59,9 +59,11 @@ export function openLibrary(name: LibraryName): NativeLibrary {
   const known = libraries.get(name);
   if (known !== undefined) return known;
   const { file, package: debianPackage, deep = false }: LibraryFile = LIBRARIES[name];
+  // Outside the try: without koffi no Debian package helps.
+  const native = koffi();
   if (deep) openLibrary('libc');
   try {
-    const library = koffi().load(file, { deep });
+    const library = native.load(file, { deep });
     libraries.set(name, library);
     return library;
   } catch (error) {

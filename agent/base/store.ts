@@ -45,7 +45,8 @@ export async function writePrivateFile(path: string, data: string | Uint8Array):
     await rename(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
-    await rm(temporary, { force: true });
+    // What failed first is what counts, not that the remains could not be removed either.
+    await rm(temporary, { force: true }).catch(() => {});
     throw new AgentError(
       'store-write',
       `${path} cannot be written: ${errorText(error)}`,
