@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
-import { AgentError, errorText } from '../base/errors.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { AudioDevice, AudioSession } from './device.ts';
 import type { Timing } from './pace.ts';
-import { type FrameSource, NOWHERE, PacedSession, SILENCE } from './paced-session.ts';
+import { type FrameSource, PacedSession, SILENCE } from './paced-session.ts';
 import type { Wav } from './wav.ts';
-import { checkRecordable, readWavFile, WavFileSink } from './wav-file.ts';
+import { checkRecordable, openRecording, readWavFile } from './wav-file.ts';
 import { WavSource } from './wav-source.ts';
 
 export interface FileDeviceOptions {
@@ -49,14 +49,9 @@ export class FileDevice implements AudioDevice {
   }
 
   async open(): Promise<AudioSession> {
-    const { output, timing } = this.#options;
+    const { output, timing, log } = this.#options;
     const source: FrameSource = this.#input === undefined ? SILENCE : new WavSource(this.#input);
-    const sink = output === undefined ? NOWHERE : await this.#record(output);
+    const sink = await openRecording(output, log);
     return new PacedSession({ source, sink, timing });
-  }
-  #record(path: string): Promise<WavFileSink> {
-    return WavFileSink.create(path, (error) => {
-      this.#options.log.warn('the recording ends early', { path, reason: errorText(error) });
-    });
   }
 }

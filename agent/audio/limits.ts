@@ -58,5 +58,5 @@ export const MAX_STREAM_AHEAD_FRAMES = 50;
 /** Waits between attempts to open a card that is away; the last repeats. */
 export const CARD_RETRY_MS: readonly Millis[] = [500, 1000, 2000, 5000];
 
-/** An open card that gave no sound for this long is closed and opened again. */
-export const CARD_SILENT_MS: Millis = 1000;
+/** An open card that gave no sound for this long is closed and opened again. PulseAudio takes up to 2 s to begin. */
+export const CARD_SILENT_MS: Millis = 5000;

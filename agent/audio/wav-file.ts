@@ -1,9 +1,10 @@
 import { access, constants, type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError, DecodeError, errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from './device.ts';
 import { MAX_RECORDING_S, MAX_UNWRITTEN_S, MAX_WAV_INPUT_BYTES } from './limits.ts';
-import type { FrameSink } from './paced-session.ts';
+import { type FrameSink, NOWHERE } from './paced-session.ts';
 import { parseWav, WAV_HEADER_BYTES, type Wav, wavHeader } from './wav.ts';
 
 /** Driver for WAV files. */
@@ -84,6 +85,17 @@ export async function checkRecordable(path: string): Promise<void> {
   } catch (error) {
     throw unwritable(path, error);
   }
+}
+
+/**
+ * A sink for what is heard in one call: the file at `path`, or nowhere.
+ * @throws {AgentError} `audio-unusable`
+ */
+export async function openRecording(path: string | undefined, log: Logger): Promise<FrameSink> {
+  if (path === undefined) return NOWHERE;
+  return WavFileSink.create(path, (error) => {
+    log.warn('the recording ends early', { path, reason: errorText(error) });
+  });
 }
 
 const FRAME_BYTES = 2 * FRAME_SAMPLES;
