@@ -32,6 +32,10 @@ const DRIVERS = new Set([
   'mqtt/broker.ts',
   'mqtt/client.ts',
   'mqtt/connection.ts',
+  'audio/alsa-pcm.ts',
+  'audio/opus-libopus.ts',
+  'audio/opus-wasm.ts',
+  'audio/wav-file.ts',
 ]);
 
 const agent = resolve(import.meta.dirname, '../agent');
