@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DecodeError } from '../../agent/base/errors.ts';
+import type { CallPolicy } from '../../agent/call/admission.ts';
+import { Calls } from '../../agent/call/calls.ts';
 import { decodeControl } from '../../agent/call/control.ts';
 import { MAX_SIGNAL_BYTES } from '../../agent/call/limits.ts';
 import { buildSdp, parseSdp } from '../../agent/call/sdp.ts';
 import { decodeSignal, encodeSignal } from '../../agent/call/signal.ts';
 import * as arbitrary from '../call/arbitraries.ts';
+import { seededRandom } from '../call/world.ts';
 
 /** Bytes of something valid, with a few of them overwritten, cut off or added. */
 const mutated = fc
@@ -68,6 +71,22 @@ describe('fuzz: signals', () => {
     );
     fc.assert(
       fc.property(fc.array(line), (lines) => onlyDecodeError(() => parseSdp(lines.join('\n')))),
+    );
+  });
+
+  test('an engine that is fed them throws nothing, rings for nothing, and counts', () => {
+    const own = { accountId: '1'.repeat(40), deviceId: '1'.repeat(64) };
+    const from = { accountId: '2'.repeat(40), deviceId: '2'.repeat(64) };
+    const policy: CallPolicy = { decide: () => 'ring', nameOf: () => 'unknown' };
+    fc.assert(
+      fc.property(fc.array(fc.oneof(mutated, anything), { maxLength: 20 }), (inbox) => {
+        const calls = new Calls(own, policy, seededRandom(1));
+        for (const bytes of inbox) calls.receiveSignal(bytes, from, { now: 0, unixMs: 0 });
+        const { dropped } = calls.stats();
+        expect(dropped.malformed + dropped.misaddressed).toBe(inbox.length);
+        expect(calls.poll()).toBeUndefined();
+      }),
+      { numRuns: 200 },
     );
   });
 });
