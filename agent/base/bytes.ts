@@ -92,7 +92,8 @@ export class Reader {
   /** A copy, so that it may outlive the packet it came in. */
   bytes(length: number): Uint8Array {
     const at = this.#take(length);
-    return this.#bytes.slice(at, at + length);
+    // Not `slice`: that of a Buffer is a view.
+    return new Uint8Array(this.#bytes.subarray(at, at + length));
   }
 }
 
