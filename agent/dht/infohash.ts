@@ -8,6 +8,7 @@ export const INFOHASH_BYTES = 20;
 export class InfoHash {
   readonly bytes: Uint8Array;
   #hex: string | undefined;
+  #key: string | undefined;
 
   /** @throws {DecodeError} unless `bytes` has 20 bytes. They are kept, not copied. */
   constructor(bytes: Uint8Array) {
@@ -36,12 +37,43 @@ export class InfoHash {
     return this.#hex;
   }
 
+  /** The 20 bytes as characters: the key of maps, cheaper to make than `hex`. Computed once. */
+  get key(): string {
+    this.#key ??= String.fromCharCode.apply(null, this.bytes as unknown as number[]);
+    return this.#key;
+  }
+
   equals(other: InfoHash): boolean {
     return this === other || equalBytes(this.bytes, other.bytes);
   }
 
   /** The all-zero hash means "none" on the wire. */
   get isZero(): boolean {
-    return this.bytes.every((byte) => byte === 0);
+    for (const byte of this.bytes) if (byte !== 0) return false;
+    return true;
   }
+}
+
+/** XOR order (opendht.md 2): below 0 when `a` is closer to `target` than `b`, 0 when they are the same. */
+export function compareDistance(target: InfoHash, a: InfoHash, b: InfoHash): number {
+  const x = a.bytes;
+  const y = b.bytes;
+  for (let i = 0; i < INFOHASH_BYTES; i++) {
+    const p = x[i] as number;
+    const q = y[i] as number;
+    if (p !== q) {
+      const t = target.bytes[i] as number;
+      return (p ^ t) - (q ^ t);
+    }
+  }
+  return 0;
+}
+
+/** How many leading bits two hashes share: 0 to 160. */
+export function commonBits(a: InfoHash, b: InfoHash): number {
+  for (let i = 0; i < INFOHASH_BYTES; i++) {
+    const difference = (a.bytes[i] as number) ^ (b.bytes[i] as number);
+    if (difference !== 0) return 8 * i + Math.clz32(difference) - 24;
+  }
+  return 8 * INFOHASH_BYTES;
 }

@@ -1,0 +1,73 @@
+import type { Address } from '../base/address.ts';
+import type { Millis } from '../base/clock.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
+import type { Rpc } from './rpc.ts';
+import type { Job, Scheduler } from './scheduler.ts';
+
+export interface BootstrapHost {
+  isConnected(): boolean;
+  /** A round begins: names may have got other addresses since the last one. */
+  onRound(): void;
+  /** The last ping of a round was answered or given up. */
+  onIdle(now: Millis): void;
+}
+
+/** The way in: ping the configured addresses, again and again while we are connected to nobody (opendht.md 15.5). */
+export class Bootstrap {
+  readonly #rpc: Rpc;
+  readonly #scheduler: Scheduler;
+  readonly #host: BootstrapHost;
+  #addresses: readonly Address[] = [];
+  #pending = 0;
+  #rounds = 0;
+  #job: Job | undefined;
+
+  constructor(rpc: Rpc, scheduler: Scheduler, host: BootstrapHost) {
+    this.#rpc = rpc;
+    this.#scheduler = scheduler;
+    this.#host = host;
+  }
+
+  /** Pings are under way: somebody may answer yet. */
+  get isPending(): boolean {
+    return this.#pending > 0;
+  }
+
+  /** Use these from now on; those that are new are pinged at once. */
+  set(addresses: readonly Address[], now: Millis): void {
+    this.#addresses = addresses.slice(0, LIMITS.bootstrapAddresses);
+    this.restart(now);
+  }
+
+  /** The connection is lost, or there are new addresses: begin again with short pauses. */
+  restart(now: Millis): void {
+    this.#rounds = 0;
+    this.#round(now);
+  }
+
+  #round(now: Millis): void {
+    this.#job?.cancel();
+    this.#job = undefined;
+    if (this.#host.isConnected() || this.#addresses.length === 0) return;
+    const pause = Math.min(PROTOCOL.bootstrapFirstMs * 2 ** this.#rounds, LIMITS.bootstrapMaxMs);
+    this.#rounds++;
+    this.#job = this.#scheduler.schedule(now + pause, (then) => {
+      if (!this.#host.isConnected()) this.#host.onRound();
+      this.#round(then);
+    });
+    for (const address of this.#addresses) this.#ping(address, now);
+  }
+
+  #ping(address: Address, now: Millis): void {
+    const done = (then: Millis) => {
+      this.#pending--;
+      if (this.#pending === 0) this.#host.onIdle(then);
+    };
+    const handlers = {
+      onAnswer: (_: unknown, then: Millis) => done(then),
+      onError: (_: unknown, then: Millis) => done(then),
+      onExpired: done,
+    };
+    if (this.#rpc.pingAddress(address, handlers, now) !== undefined) this.#pending++;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Every number of the DHT. First what the protocol fixes or what the reference does and others count on
+ * (opendht.md 22), then our own bounds, each with its reason.
+ */
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+/** Of the protocol, or as the reference does it. */
+export const PROTOCOL = {
+  /** Nodes of a bucket, nodes in a list, nodes that hold a value. */
+  targetNodes: 8,
+  /** Candidates of a search that are not bad. */
+  searchNodes: 14,
+  /** Requests of a search that are under way at a time. */
+  searchAlpha: 4,
+  listenNodes: 4,
+  requestAttempts: 3,
+  /** Before the first attempt; doubled, plus a quarter second of jitter, with each. */
+  requestBaseMs: 0.5 * SECOND,
+  requestJitterMs: 0.25 * SECOND,
+  /** A node is good when it answered within the first and was heard within the second. */
+  nodeGoodMs: 120 * MINUTE,
+  nodeSilentMs: 10 * MINUTE,
+  tokenSecretMinMs: 15 * MINUTE,
+  tokenSecretMaxMs: 45 * MINUTE,
+  /** How long the asker trusts a token. */
+  tokenFreshMs: 10 * MINUTE,
+  maxTokenBytes: 64,
+  /** A listen lives 30 s and is renewed 10 s before its end. */
+  listenRefreshMs: 20 * SECOND,
+  /** A storing node keeps a listener that long after its last listen. */
+  listenerKeptMs: 10 * MINUTE,
+  /** A listen goes on that long after its last local listener left. */
+  listenLingerMs: 60 * SECOND,
+  reannounceMarginMs: 10 * SECOND,
+  inlineValues: 50,
+  inlineBytes: 600,
+  partBytes: 1280,
+  partsTotalMs: 10 * SECOND,
+  partsSilentMs: 3 * SECOND,
+  /** Size of a value that is stored, and the same packed. */
+  maxValueBytes: 65_536,
+  maxPackedBytes: 65_536 + 32,
+  /** A push is cut into several updates of about this size. */
+  pushBytes: 57_344,
+  requestsPerSource: 1024,
+  requestsTotal: 8192,
+  searchIdleMs: 62 * MINUTE,
+  authFailures: 3,
+  maintenanceFirstMs: [3 * SECOND, 5 * SECOND],
+  maintenanceBusyMs: [5 * SECOND, 25 * SECOND],
+  maintenanceIdleMs: [60 * SECOND, 180 * SECOND],
+  cleanupMs: [2 * MINUTE, 6 * MINUTE],
+  bucketRefreshMs: 10 * MINUTE,
+  neighbourhoodChangedMs: 150 * SECOND,
+  bootstrapFirstMs: 10 * SECOND,
+} as const;
+
+/** Ours. */
+export const LIMITS = {
+  /** Known nodes of a family. A search looks at all of them once; 2048 are a sixth of a megabyte. */
+  nodes: 2048,
+  /** Buckets of a table: the own id shares 160 bits with nobody but a forger; beyond 32 there is nobody to find. */
+  buckets: 32,
+  /** Searches at a time: each get, put or listen on a key that is in use makes one. */
+  searches: 512,
+  /** Nodes of a search, bad ones included: enough to pass a whole neighbourhood that died. */
+  searchKnown: 64,
+  /** Puts on one key from here. */
+  announcesPerKey: 64,
+  /** Different values that one get or listen tells of; the reference's number for listens. */
+  valuesPerOperation: 4096,
+  /** Contents under one value id: more than one only by forgery. */
+  variantsPerValue: 8,
+  /** Requests under way. */
+  requests: 4096,
+  /** Bytes in requests under way, values counted once however many listeners they go to. */
+  requestBytes: 8 * 2 ** 20,
+  /** Then a search tries again. */
+  refusedPauseMs: SECOND,
+  /** A node that did not answer by then is no longer waited for: the search asks the next one as well. */
+  lateMinMs: 100,
+  lateMaxMs: 500,
+  /** Bootstrap addresses, after names are resolved. */
+  bootstrapAddresses: 64,
+  /** A station must come back soon after its line does, so the repeat ends at minutes, not at the reference's day. */
+  bootstrapMaxMs: 5 * MINUTE,
+  /** A search that knows nobody waits that long for the bootstrap before it gives up. */
+  searchPatienceMs: 10 * SECOND,
+  /** New nodes being asked whether they are there; what comes beyond them waits for maintenance. */
+  verifications: 32,
+  /** Silent nodes pinged in one round of maintenance. */
+  pingsPerRound: 4,
+  blacklist: 1024,
+  /** Sources whose rate is remembered; those that have been quiet are forgotten first. */
+  rateSources: 8192,
+  /** Signatures and certificates of strangers checked in a second: an RSA-4096 check takes half a millisecond on a board. */
+  checksPerSource: 64,
+  checksTotal: 256,
+
+  /** Stored for others. */
+  storageBytes: 16 * 2 ** 20,
+  storageBytesPerKey: 2 ** 20,
+  /** A stored value costs some 400 bytes beside its content. */
+  storageValues: 16_384,
+  storageValuesPerKey: 4096,
+  /** Listeners of others, in all, on one key, and from one source. */
+  listeners: 4096,
+  listenersPerKey: 512,
+  listenersPerSource: 256,
+  /** Own values kept here for others; also the most permanent puts. */
+  ownValues: 1024,
+
+  /** Packed values in one reply: a get carries no token, so its answer must not be a flood at a forged address. */
+  replyBytes: 256 * 2 ** 10,
+  /** Half-received messages, in all and from one address. */
+  assemblies: 512,
+  assembliesPerSource: 128,
+  /** Bytes held by half-received messages, with what keeping each part costs. */
+  assemblyBytes: 8 * 2 ** 20,
+  /** Announced bytes taken from one message. Further values are skipped as if too large. */
+  messageBytes: 2 ** 20,
+  /** Parts of one value: a sender that cuts them smaller than 64 bytes is up to no good. */
+  partsPerValue: 1024,
+  /** Part datagrams sent in one go, the pause after them, and how many wait: receive buffers hold about a hundred. */
+  partBurst: 16,
+  partPauseMs: 2,
+  partQueueBytes: 4 * 2 ** 20,
+} as const;
+
+/** Program name in `v`; informative only. */
+export const VERSION_NAME = 'dw1';

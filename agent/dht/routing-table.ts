@@ -1,0 +1,183 @@
+import type { Millis } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
+import { commonBits, compareDistance, INFOHASH_BYTES, InfoHash } from './infohash.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
+import type { Node } from './node.ts';
+
+export interface Bucket {
+  readonly nodes: Node[];
+  /** Waits for a place. */
+  candidate: Node | undefined;
+  /** When a node of it last answered. */
+  lastReply: Millis;
+}
+
+/**
+ * The routing table of one family (opendht.md 15.4). Only the bucket of the own id is ever split, so bucket `i` holds
+ * the nodes that share exactly `i` leading bits with us, and the last one those that share more.
+ */
+export class RoutingTable {
+  readonly #self: InfoHash;
+  readonly #buckets: Bucket[] = [newBucket()];
+  /** When the own bucket last got a new node. */
+  neighbourhoodChangedAt: Millis = Number.NEGATIVE_INFINITY;
+
+  constructor(self: InfoHash) {
+    this.#self = self;
+  }
+
+  get buckets(): readonly Bucket[] {
+    return this.#buckets;
+  }
+
+  bucketOf(id: InfoHash): Bucket {
+    const index = Math.min(commonBits(this.#self, id), this.#buckets.length - 1);
+    return this.#buckets[index] as Bucket;
+  }
+
+  /** A node answered: its bucket is alive. */
+  replied(node: Node, now: Millis): void {
+    this.bucketOf(node.id).lastReply = now;
+  }
+
+  /**
+   * Take a node in if there is a place: an empty one, that of an expired node, or one made by splitting.
+   * @returns the node to ping when there was none: if it does not answer, `node` gets its place
+   */
+  insert(node: Node, now: Millis): Node | undefined {
+    if (node.inTable || node.isClient) return undefined;
+    const bucket = this.bucketOf(node.id);
+    if (bucket.nodes.length < PROTOCOL.targetNodes) {
+      this.#place(bucket, node, now);
+      return undefined;
+    }
+    const expired = bucket.nodes.findIndex((other) => other.expired);
+    if (expired >= 0) {
+      this.#release(bucket.nodes.splice(expired, 1)[0]);
+      this.#place(bucket, node, now);
+      return undefined;
+    }
+    const dubious = bucket.nodes.find((other) => other.isDubious(now) && other.requests.size === 0);
+    const own = bucket === this.#buckets.at(-1);
+    if (own && this.#buckets.length < LIMITS.buckets) {
+      if (this.#buckets.length === 1 || dubious === undefined) {
+        this.#split();
+        return this.insert(node, now);
+      }
+    }
+    if (dubious !== undefined) this.#setCandidate(bucket, node);
+    return dubious;
+  }
+
+  #place(bucket: Bucket, node: Node, now: Millis): void {
+    if (bucket.candidate === node) this.#setCandidate(bucket, undefined);
+    bucket.nodes.push(node);
+    node.inTable = true;
+    node.uses++;
+    if (bucket === this.#buckets.at(-1)) this.neighbourhoodChangedAt = now;
+  }
+
+  #release(node: Node | undefined): void {
+    if (node === undefined) return;
+    node.inTable = false;
+    node.uses--;
+  }
+
+  #setCandidate(bucket: Bucket, node: Node | undefined): void {
+    if (bucket.candidate !== undefined) bucket.candidate.uses--;
+    bucket.candidate = node;
+    if (node !== undefined) node.uses++;
+  }
+
+  #split(): void {
+    const last = this.#buckets.at(-1) as Bucket;
+    const bits = this.#buckets.length - 1;
+    const further = newBucket();
+    further.lastReply = last.lastReply;
+    this.#buckets.push(further);
+    const nodes = last.nodes.splice(0);
+    for (const node of nodes)
+      (commonBits(this.#self, node.id) > bits ? further : last).nodes.push(node);
+    this.#setCandidate(last, undefined);
+  }
+
+  /**
+   * Drop the expired nodes.
+   * @returns candidates that may have a place now, to be pinged
+   */
+  removeExpired(): Node[] {
+    const candidates: Node[] = [];
+    for (const bucket of this.#buckets) {
+      for (let i = bucket.nodes.length - 1; i >= 0; i--) {
+        if (bucket.nodes[i]?.expired) this.#release(bucket.nodes.splice(i, 1)[0]);
+      }
+      const { candidate } = bucket;
+      if (candidate !== undefined && bucket.nodes.length < PROTOCOL.targetNodes) {
+        this.#setCandidate(bucket, undefined);
+        if (!candidate.expired) candidates.push(candidate);
+      }
+    }
+    return candidates;
+  }
+
+  /** The up to `count` good nodes closest to `target`, closest first. */
+  closestGood(target: InfoHash, count: number, now: Millis): Node[] {
+    const found: Node[] = [];
+    // Where we and the target part, the bucket on the target's side is closest; then all that share more bits with us,
+    // which are one as the target sees it; then bucket by bucket away from both.
+    const parting = Math.min(commonBits(this.#self, target), this.#buckets.length - 1);
+    this.#collect(found, parting, parting, target, now);
+    if (found.length < count)
+      this.#collect(found, parting + 1, this.#buckets.length - 1, target, now);
+    for (let i = parting - 1; i >= 0 && found.length < count; i--)
+      this.#collect(found, i, i, target, now);
+    if (found.length > count) found.length = count;
+    return found;
+  }
+
+  /** Append the good nodes of the buckets `first` to `last` in the order of their distance. */
+  #collect(found: Node[], first: number, last: number, target: InfoHash, now: Millis): void {
+    const start = found.length;
+    for (let i = first; i <= last; i++) {
+      for (const node of (this.#buckets[i] as Bucket).nodes) {
+        if (!node.isGood(now)) continue;
+        let at = found.length;
+        while (at > start && compareDistance(target, node.id, (found[at - 1] as Node).id) < 0) at--;
+        found.splice(at, 0, node);
+      }
+    }
+  }
+
+  /** Every node in it. */
+  *nodes(): Generator<Node> {
+    for (const bucket of this.#buckets) yield* bucket.nodes;
+  }
+
+  count(now: Millis): { readonly good: number; readonly dubious: number } {
+    let good = 0;
+    let dubious = 0;
+    for (const node of this.nodes()) {
+      if (node.isGood(now)) good++;
+      else if (!node.expired) dubious++;
+    }
+    return { good, dubious };
+  }
+
+  /** A random id that belongs into the bucket at `index`. */
+  randomId(index: number, random: Random): InfoHash {
+    const bytes = random.bytes(INFOHASH_BYTES);
+    const last = index === this.#buckets.length - 1;
+    for (let bit = 0; bit < index + (last ? 0 : 1); bit++) {
+      const at = bit >> 3;
+      const mask = 0x80 >> (bit & 7);
+      const own = (this.#self.bytes[at] as number) & mask;
+      const wanted = bit === index ? own ^ mask : own;
+      bytes[at] = ((bytes[at] as number) & ~mask) | wanted;
+    }
+    return new InfoHash(bytes);
+  }
+}
+
+function newBucket(): Bucket {
+  return { nodes: [], candidate: undefined, lastReply: Number.NEGATIVE_INFINITY };
+}

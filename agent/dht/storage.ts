@@ -1,0 +1,269 @@
+import type { Millis } from '../base/clock.ts';
+import type { AddressKey } from './addresses.ts';
+import type { InfoHash } from './infohash.ts';
+import { LIMITS } from './limits.ts';
+import { matches } from './query.ts';
+import type { Job, Scheduler } from './scheduler.ts';
+import type { Query, Value } from './value.ts';
+import { packValue, sameValue } from './value-codec.ts';
+import { lifetimeMs } from './value-types.ts';
+
+/** One value kept under one key. */
+export interface StoredValue {
+  readonly key: InfoHash;
+  readonly value: Value;
+  /** As it goes out, in our own order of entries. */
+  readonly packed: Uint8Array;
+  /** Who pays for it; undefined for our own. */
+  readonly source: AddressKey | undefined;
+  expiresAt: Millis;
+  job: Job | undefined;
+}
+
+export type StorageChange = 'new' | 'refreshed' | 'expired';
+
+export interface StorageLimits {
+  readonly bytes: number;
+  readonly bytesPerKey: number;
+  readonly values: number;
+  readonly valuesPerKey: number;
+  readonly ownValues: number;
+}
+
+export const DEFAULT_STORAGE_LIMITS: StorageLimits = {
+  bytes: LIMITS.storageBytes,
+  bytesPerKey: LIMITS.storageBytesPerKey,
+  values: LIMITS.storageValues,
+  valuesPerKey: LIMITS.storageValuesPerKey,
+  ownValues: LIMITS.ownValues,
+};
+
+/** Once full, so much is made free at once that the search for victims pays: 1/64. */
+const FREED_SHARE = 1 / 64;
+
+interface StoredKey {
+  readonly values: Map<bigint, StoredValue>;
+  bytes: number;
+}
+
+interface SourceShare {
+  readonly values: Set<StoredValue>;
+  bytes: number;
+}
+
+/**
+ * The values that are kept here, for others and our own (opendht.md 17). Full, it takes from the source with the most
+ * bytes the value that expires next. Our own count for nothing and are never taken.
+ */
+export class Storage {
+  readonly #scheduler: Scheduler;
+  readonly #limits: StorageLimits;
+  readonly #onChange: (change: StorageChange, stored: StoredValue, now: Millis) => void;
+  readonly #keys = new Map<string, StoredKey>();
+  readonly #sources = new Map<AddressKey, SourceShare>();
+  #bytes = 0;
+  #count = 0;
+  #own = 0;
+  /** Taken before their time, for want of place. */
+  evicted = 0;
+  refused = 0;
+
+  constructor(
+    scheduler: Scheduler,
+    limits: StorageLimits,
+    onChange: (change: StorageChange, stored: StoredValue, now: Millis) => void,
+  ) {
+    this.#scheduler = scheduler;
+    this.#limits = limits;
+    this.#onChange = onChange;
+  }
+
+  has(key: InfoHash): boolean {
+    return this.#keys.has(key.key);
+  }
+
+  find(key: InfoHash, id: bigint): StoredValue | undefined {
+    return this.#keys.get(key.key)?.values.get(id);
+  }
+
+  /** The values under `key` that pass the filters of `query`. */
+  get(key: InfoHash, query: Query | undefined): StoredValue[] {
+    const stored = this.#keys.get(key.key);
+    if (stored === undefined) return [];
+    const values = [...stored.values.values()];
+    return query === undefined || query.where.length === 0
+      ? values
+      : values.filter(({ value }) => matches(query, value));
+  }
+
+  /**
+   * Keep `value`, in place of one with its id. Whether it may is decided before (`admit`, `mayReplace`).
+   * @param source undefined for our own values
+   * @returns false when there is no place for it, ever
+   */
+  put(
+    key: InfoHash,
+    value: Value,
+    source: AddressKey | undefined,
+    expiresAt: Millis,
+    now: Millis,
+  ): boolean {
+    const packed = packValue(value);
+    const old = this.find(key, value.id);
+    if (source === undefined && old?.source !== undefined) this.#remove(old);
+    if (
+      packed.length > this.#limits.bytesPerKey ||
+      (source === undefined && old === undefined && this.#own >= this.#limits.ownValues)
+    ) {
+      this.refused++;
+      return false;
+    }
+    if (old !== undefined) this.#remove(old);
+    const stored: StoredValue = { key, value, packed, source, expiresAt, job: undefined };
+    this.#add(stored);
+    this.#watch(stored);
+    this.#onChange('new', stored, now);
+    if (source !== undefined) this.#makeRoom(stored, now);
+    return true;
+  }
+
+  /** Let it live its lifetime from now on. */
+  refresh(stored: StoredValue, now: Millis): void {
+    stored.expiresAt = Math.max(stored.expiresAt, now + lifetimeMs(stored.value));
+    this.#onChange('refreshed', stored, now);
+  }
+
+  /** Give our own value the end of its life that it did not have. */
+  expireAt(stored: StoredValue, expiresAt: Millis): void {
+    stored.expiresAt = expiresAt;
+    stored.job?.cancel();
+    this.#watch(stored);
+  }
+
+  /** @returns the stored value when `value` is already there */
+  same(key: InfoHash, value: Value): StoredValue | undefined {
+    const stored = this.find(key, value.id);
+    return stored !== undefined && sameValue(stored.value, value) ? stored : undefined;
+  }
+
+  #watch(stored: StoredValue): void {
+    if (stored.expiresAt === Number.POSITIVE_INFINITY) return;
+    stored.job = this.#scheduler.schedule(stored.expiresAt, (now) => {
+      if (stored.expiresAt > now) this.#watch(stored);
+      else this.#expire(stored, now);
+    });
+  }
+
+  #expire(stored: StoredValue, now: Millis): void {
+    this.#remove(stored);
+    this.#onChange('expired', stored, now);
+  }
+
+  #add(stored: StoredValue): void {
+    const { key, value, packed, source } = stored;
+    let under = this.#keys.get(key.key);
+    if (under === undefined) {
+      under = { values: new Map(), bytes: 0 };
+      this.#keys.set(key.key, under);
+    }
+    under.values.set(value.id, stored);
+    this.#count++;
+    if (source === undefined) {
+      this.#own++;
+      return;
+    }
+    under.bytes += packed.length;
+    this.#bytes += packed.length;
+    let share = this.#sources.get(source);
+    if (share === undefined) {
+      share = { values: new Set(), bytes: 0 };
+      this.#sources.set(source, share);
+    }
+    share.values.add(stored);
+    share.bytes += packed.length;
+  }
+
+  #remove(stored: StoredValue): void {
+    stored.job?.cancel();
+    const { key, value, packed, source } = stored;
+    const under = this.#keys.get(key.key);
+    if (under?.values.get(value.id) !== stored) return;
+    under.values.delete(value.id);
+    if (under.values.size === 0) this.#keys.delete(key.key);
+    this.#count--;
+    if (source === undefined) {
+      this.#own--;
+      return;
+    }
+    under.bytes -= packed.length;
+    this.#bytes -= packed.length;
+    const share = this.#sources.get(source);
+    if (share === undefined) return;
+    share.values.delete(stored);
+    share.bytes -= packed.length;
+    if (share.values.size === 0) this.#sources.delete(source);
+  }
+
+  #makeRoom(latest: StoredValue, now: Millis): void {
+    const { bytes, bytesPerKey, values, valuesPerKey } = this.#limits;
+    const under = this.#keys.get(latest.key.key);
+    while (under !== undefined && (under.bytes > bytesPerKey || under.values.size > valuesPerKey)) {
+      const victim = victimUnder(under);
+      if (victim === undefined) break;
+      this.#evict(victim, now);
+    }
+    if (this.#bytes <= bytes && this.#foreign <= values) return;
+    while (this.#bytes > bytes * (1 - FREED_SHARE) || this.#foreign > values * (1 - FREED_SHARE)) {
+      const victim = soonest(heaviest(this.#sources.values())?.values ?? []);
+      if (victim === undefined) break;
+      this.#evict(victim, now);
+    }
+  }
+
+  get #foreign(): number {
+    return this.#count - this.#own;
+  }
+
+  #evict(stored: StoredValue, now: Millis): void {
+    this.evicted++;
+    this.#expire(stored, now);
+  }
+
+  stats() {
+    return {
+      keys: this.#keys.size,
+      values: this.#count,
+      ownValues: this.#own,
+      bytes: this.#bytes,
+      sources: this.#sources.size,
+      evicted: this.evicted,
+      refused: this.refused,
+    };
+  }
+}
+
+/** The value that has to go from one key: of the source with the most bytes there, the one that expires next. */
+function victimUnder(under: StoredKey): StoredValue | undefined {
+  const shares = new Map<AddressKey, SourceShare>();
+  for (const stored of under.values.values()) {
+    if (stored.source === undefined) continue;
+    const share = shares.get(stored.source) ?? { values: new Set(), bytes: 0 };
+    share.values.add(stored);
+    share.bytes += stored.packed.length;
+    shares.set(stored.source, share);
+  }
+  return soonest(heaviest(shares.values())?.values ?? []);
+}
+
+function heaviest(shares: Iterable<SourceShare>): SourceShare | undefined {
+  let most: SourceShare | undefined;
+  for (const share of shares) if (most === undefined || share.bytes > most.bytes) most = share;
+  return most;
+}
+
+function soonest(values: Iterable<StoredValue>): StoredValue | undefined {
+  let first: StoredValue | undefined;
+  for (const stored of values)
+    if (first === undefined || stored.expiresAt < first.expiresAt) first = stored;
+  return first;
+}

@@ -1,0 +1,319 @@
+import { lookup } from 'node:dns/promises';
+import { type Address, type HostPort, parseIp, sameAddress } from '../base/address.ts';
+import { type Clock, type Millis, systemClock, WakeUp } from '../base/clock.ts';
+import { AgentError, errorText } from '../base/errors.ts';
+import { type Logger, silentLogger } from '../base/log.ts';
+import { type Random, systemRandom } from '../base/random.ts';
+import { type Family, familyOf } from './addresses.ts';
+import type { DhtClient, DhtOperation, PutOptions, PutResult } from './client.ts';
+import { type DatagramSocket, openDatagramSocket } from './datagram-socket.ts';
+import { Dht, type DhtEvent, type DhtState } from './dht.ts';
+import type { InfoHash } from './infohash.ts';
+import type { OperationId } from './operations.ts';
+import type { StorageLimits } from './storage.ts';
+import type { Query, Value } from './value.ts';
+import type { ValuePolicy } from './value-types.ts';
+
+export interface DhtNodeOptions {
+  readonly id: InfoHash;
+  /** 0 is the main network. */
+  readonly network?: number;
+  /** Own addresses as text, at most one of each family: `127.0.0.1`, or `0.0.0.0` and `::` for all. */
+  readonly bind: readonly string[];
+  /** The same for both families. 0: any free port. */
+  readonly port: number;
+  readonly bootstrap?: readonly HostPort[];
+  readonly policy: ValuePolicy;
+  readonly storage?: Partial<StorageLimits>;
+  readonly onState?: (state: DhtState) => void;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+interface GetCallbacks {
+  readonly onValue: (value: Value) => void;
+  readonly onDone: () => void;
+}
+
+interface PutCallbacks {
+  onFirstAck: (() => void) | undefined;
+  readonly resolve: (result: PutResult) => void;
+}
+
+type OnListened = (value: Value, expired: boolean) => void;
+
+/**
+ * The driver of the DHT: owns one socket for each family and the one timer, feeds and drains the engine, and turns its
+ * events into callbacks and promises. Operations may be started before `start`; they go out with it.
+ */
+export class DhtNode implements DhtClient {
+  readonly #options: DhtNodeOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #dht: Dht;
+  readonly #wakeUp: WakeUp;
+  readonly #sockets = new Map<Family, DatagramSocket>();
+  readonly #gets = new Map<OperationId, GetCallbacks>();
+  readonly #puts = new Map<OperationId, PutCallbacks>();
+  readonly #listens = new Map<OperationId, OnListened>();
+  /** Read once for all datagrams of a batch. */
+  #batchNow: Millis | undefined;
+  #bootstrapped: readonly Address[] = [];
+  #running = false;
+
+  constructor(options: DhtNodeOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#log = options.log ?? silentLogger;
+    const { id, network = 0, policy, random = systemRandom } = options;
+    this.#dht = new Dht(
+      {
+        id,
+        network,
+        families: options.bind.map((text) => familyOf({ ip: bindIp(text), port: 0 })),
+        random,
+        policy,
+        ...(options.storage === undefined ? {} : { storage: options.storage }),
+      },
+      this.#clock.now(),
+    );
+    this.#wakeUp = new WakeUp(this.#clock, () => this.#turn((now) => this.#dht.timeout(now)));
+  }
+
+  get id(): InfoHash {
+    return this.#dht.id;
+  }
+
+  /** The UDP port, once started. */
+  get port(): number {
+    const [socket] = this.#sockets.values();
+    return socket?.port ?? this.#options.port;
+  }
+
+  /**
+   * Bind the sockets and begin to bootstrap; does not wait for a connection.
+   * @throws {AgentError} `port-in-use`, `bind-failed`, both naming address and port
+   */
+  async start(): Promise<void> {
+    let { port } = this.#options;
+    try {
+      for (const text of this.#options.bind) {
+        const ip = bindIp(text);
+        const socket = await this.#open(ip, port);
+        if (socket === undefined) continue;
+        this.#sockets.set(familyOf({ ip, port }), socket);
+        port = socket.port;
+      }
+    } catch (error) {
+      await this.#closeSockets();
+      throw error;
+    }
+    this.#running = true;
+    this.#turn(() => {});
+    await this.#resolveBootstrap();
+  }
+
+  /** A machine without IPv6 still has a DHT: that "all addresses" of IPv6 cannot be bound is only logged. */
+  async #open(ip: Uint8Array, port: number): Promise<DatagramSocket | undefined> {
+    try {
+      return await openDatagramSocket({
+        ip,
+        port,
+        onDatagram: (packet, from) => {
+          this.#batchNow ??= this.#clock.now();
+          this.#dht.receive(packet, from, this.#batchNow);
+        },
+        onBatchEnd: () => {
+          this.#batchNow = undefined;
+          this.#turn(() => {});
+        },
+      });
+    } catch (error) {
+      const optional = ip.length === 16 && ip.every((byte) => byte === 0);
+      if (!optional || !(error instanceof AgentError) || error.code === 'port-in-use') throw error;
+      this.#log.notice('no IPv6', { reason: errorText(error) });
+      return undefined;
+    }
+  }
+
+  /** Close the sockets. What is still under way ends now: gets are done, puts have what they have. Idempotent. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    this.#wakeUp.disarm();
+    await this.#closeSockets();
+    const gets = [...this.#gets.values()];
+    const puts = [...this.#puts.values()];
+    this.#gets.clear();
+    this.#puts.clear();
+    this.#listens.clear();
+    for (const { onDone } of gets) onDone();
+    for (const { resolve } of puts) resolve({ acknowledged: 0 });
+  }
+
+  async #closeSockets(): Promise<void> {
+    const sockets = [...this.#sockets.values()];
+    this.#sockets.clear();
+    await Promise.all(sockets.map((socket) => socket.close()));
+  }
+
+  /** Good nodes, and whether that makes us connected. */
+  state(): DhtState {
+    return this.#dht.state(this.#clock.now());
+  }
+
+  stats() {
+    const sockets = [...this.#sockets].map(([family, socket]) => ({
+      family,
+      backend: socket.backend,
+      ...socket.stats(),
+    }));
+    return { ...this.#dht.stats(), datagrams: sockets };
+  }
+
+  // ---- DhtClient
+
+  get(
+    key: InfoHash,
+    query: Query | undefined,
+    onValue: (value: Value) => void,
+    onDone: () => void,
+  ): DhtOperation {
+    let id: OperationId = 0;
+    this.#turn((now) => {
+      id = this.#dht.get(key, query, now);
+      this.#gets.set(id, { onValue, onDone });
+    });
+    return { cancel: () => this.#cancel(id, this.#gets) };
+  }
+
+  put(
+    key: InfoHash,
+    value: Value,
+    options: PutOptions = {},
+    onFirstAck?: () => void,
+  ): Promise<PutResult> {
+    return new Promise((resolve) => {
+      this.#turn((now) => {
+        const id = this.#dht.put(key, value, options.permanent ?? false, now);
+        this.#puts.set(id, { onFirstAck, resolve });
+      });
+    });
+  }
+
+  cancelPut(key: InfoHash, valueId: bigint): void {
+    this.#turn((now) => this.#dht.cancelPut(key, valueId, now));
+  }
+
+  listen(key: InfoHash, query: Query | undefined, onValue: OnListened): DhtOperation {
+    let id: OperationId = 0;
+    this.#turn((now) => {
+      id = this.#dht.listen(key, query, now);
+      this.#listens.set(id, onValue);
+    });
+    return { cancel: () => this.#cancel(id, this.#listens) };
+  }
+
+  #cancel(id: OperationId, callbacks: Map<OperationId, unknown>): void {
+    if (callbacks.delete(id)) this.#turn((now) => this.#dht.cancel(id, now));
+  }
+
+  // ---- the loop
+
+  /** One turn: an input, then everything that comes out of it, then the next wake-up. */
+  #turn(input: (now: Millis) => void): void {
+    const now = this.#clock.now();
+    this.#dht.setWallClock(this.#clock.unixMs(), now);
+    input(now);
+    // Before the start there is nowhere to send to: outputs wait in the engine, whose requests wait with them.
+    if (!this.#running) return;
+    for (let output = this.#dht.poll(); output !== undefined; output = this.#dht.poll()) {
+      if (output.type === 'send') {
+        this.#sockets.get(familyOf(output.to))?.send(output.packet, output.to);
+      } else {
+        this.#onEvent(output.event);
+        if (!this.#running) return;
+      }
+    }
+    for (const socket of this.#sockets.values()) socket.flush();
+    this.#wakeUp.arm(this.#dht.nextTimeout());
+  }
+
+  #onEvent(event: DhtEvent): void {
+    switch (event.type) {
+      case 'get.value':
+        this.#gets.get(event.operation)?.onValue(event.value);
+        break;
+      case 'get.done': {
+        const get = this.#gets.get(event.operation);
+        this.#gets.delete(event.operation);
+        get?.onDone();
+        break;
+      }
+      case 'put.stored': {
+        const put = this.#puts.get(event.operation);
+        const onFirstAck = put?.onFirstAck;
+        if (put !== undefined) put.onFirstAck = undefined;
+        onFirstAck?.();
+        break;
+      }
+      case 'put.done':
+        this.#puts.get(event.operation)?.resolve({ acknowledged: event.acknowledged });
+        this.#puts.delete(event.operation);
+        break;
+      case 'listen.value':
+        this.#listens.get(event.operation)?.(event.value, event.expired);
+        break;
+      case 'state': {
+        const { state, peers4, peers6 } = event;
+        this.#log.info(state, { peers4, peers6 });
+        this.#options.onState?.({ state, peers4, peers6 });
+        break;
+      }
+      case 'bootstrap':
+        void this.#resolveBootstrap();
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+
+  // ---- bootstrap
+
+  /** Names to addresses. One that does not resolve is logged and tried again with the next round. */
+  async #resolveBootstrap(): Promise<void> {
+    const hosts = this.#options.bootstrap ?? [];
+    const resolved = (await Promise.all(hosts.map((host) => this.#resolve(host)))).flat();
+    if (!this.#running || resolved.length === 0) return;
+    const same =
+      resolved.length === this.#bootstrapped.length &&
+      resolved.every((address, i) => sameAddress(address, this.#bootstrapped[i] as Address));
+    // The engine repeats the ones it has by itself, with growing pauses.
+    if (same) return;
+    this.#bootstrapped = resolved;
+    this.#turn((now) => this.#dht.bootstrap(resolved, now));
+  }
+
+  async #resolve({ host, port }: HostPort): Promise<Address[]> {
+    const literal = parseIp(host);
+    if (literal !== undefined) return [{ ip: literal, port }];
+    try {
+      const found = await lookup(host, { all: true });
+      return found.flatMap(({ address }) => {
+        const ip = parseIp(address);
+        return ip === undefined ? [] : [{ ip, port }];
+      });
+    } catch (error) {
+      this.#log.warn('bootstrap name does not resolve', { host, reason: errorText(error) });
+      return [];
+    }
+  }
+}
+
+/** @throws {AgentError} `bad-address` */
+function bindIp(text: string): Uint8Array {
+  const ip = parseIp(text);
+  if (ip === undefined)
+    throw new AgentError('bad-address', `"${text}" is not an IP address`, 'write it as 0.0.0.0');
+  return ip;
+}
