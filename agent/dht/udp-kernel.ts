@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
 import type { Address } from '../base/address.ts';
 import { AgentError } from '../base/errors.ts';
 import { type Koffi, koffi, lastErrorName, openLibrary, pointerBytes } from '../base/native.ts';
@@ -111,15 +112,19 @@ function loadLibc(): Libc {
   return libc;
 }
 
-/** Little endian and known to socket-abi.ts. Elsewhere node:dgram serves. */
+/** Little endian and known to socket-abi.ts. */
 const ARCHITECTURES: ReadonlySet<string> = new Set(['x64', 'arm64', 'arm', 'riscv64']);
 
 /**
- * @throws {AgentError} `native-unavailable`; `port-in-use`, `bind-failed`
+ * @throws {AgentError} `native-unavailable` (then node:dgram serves); `port-in-use`, `bind-failed`
  */
 export function openUdpKernel(address: Address, onReady: () => void): UdpKernel {
   if (!ARCHITECTURES.has(process.arch)) {
     throw new AgentError('native-unavailable', `batched UDP does not know ${process.arch}`);
+  }
+  // A worker that ends with a watched descriptor left open takes the process with it (koffi 3.3.4).
+  if (!isMainThread) {
+    throw new AgentError('native-unavailable', 'batched UDP belongs to the main thread');
   }
   const c = loadLibc();
   const nameBytes = sockaddrBytes(address.ip.length);

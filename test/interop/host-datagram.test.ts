@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Address, parseIp } from '../../agent/base/address.ts';
 import {
@@ -350,4 +353,22 @@ test('prefers the batched driver where koffi is there', async () => {
   const socket = await openDatagramSocket({ ip: IPV4, port: 0, ...ignore });
   open.push(socket);
   expect(socket.backend).toBe('batch');
+});
+
+test('takes node:dgram in a worker thread, which the batched driver could bring down', async () => {
+  const module = join(import.meta.dirname, '../../agent/dht/datagram-socket.ts');
+  const worker = new Worker(
+    `import('tsx/esm/api').then(async ({ register }) => {
+      register();
+      const { openDatagramSocket } = await import(${JSON.stringify(module)});
+      const options = { ip: Uint8Array.of(127, 0, 0, 1), port: 0, onDatagram() {}, onBatchEnd() {} };
+      const socket = await openDatagramSocket(options);
+      require('node:worker_threads').parentPort.postMessage(socket.backend);
+    });`,
+    { eval: true, execArgv: [] },
+  );
+  const [backend] = await once(worker, 'message');
+  expect(backend).toBe('dgram');
+  // With the socket still open: the process that runs this test lives on.
+  await worker.terminate();
 });
