@@ -251,6 +251,8 @@ export class MqttBridge {
   }
 
   nextTimeout(): Millis {
+    // A command still in progress must not keep a stopped station alive.
+    if (this.#phase === 'stopped') return Number.POSITIVE_INFINITY;
     return Math.min(this.#readBackBy, this.#stopBy, this.#gate.nextTimeout());
   }
 

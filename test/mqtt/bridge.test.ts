@@ -488,6 +488,15 @@ describe('stop', () => {
     expect(driven.take().filter((out) => out.type === 'stopped')).toHaveLength(1);
   });
 
+  test('does not wait for a command in progress', () => {
+    const driven = new Driven();
+    driven.online(0);
+    driven.command('call', '{"id":"1","to":"alice"}', 1);
+    driven.bridge.stop(at(2));
+    driven.bridge.timeout(at(2 + STOP_TIMEOUT_MS));
+    expect(driven.bridge.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
+  });
+
   test('ends publishing', () => {
     const driven = new Driven();
     driven.online(0);
