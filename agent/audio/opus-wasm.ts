@@ -61,9 +61,8 @@ class EvanOpusCodec implements OpusCodec {
     return true;
   }
 
-  recover(_next: Uint8Array, out: Int16Array): boolean {
-    this.#concealer.conceal(out);
-    return true;
+  recover(): boolean {
+    return false;
   }
 
   conceal(out: Int16Array): void {

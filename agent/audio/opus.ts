@@ -1,6 +1,6 @@
 /**
  * One direction each way of one call: 48 kHz mono in frames of 20 ms (FRAME_SAMPLES). The decoder keeps what it heard, so
- * exactly one of `decode`, `recover` and `conceal` is called per frame time.
+ * exactly one of `decode`, `recover` and `conceal` succeeds per frame time.
  */
 export interface OpusCodec {
   /**
@@ -13,7 +13,10 @@ export interface OpusCodec {
    * @returns false when `packet` is not 20 ms of Opus: `out` is then undefined, conceal instead
    */
   decode(packet: Uint8Array, out: Int16Array): boolean;
-  /** The lost frame before `next`, from the forward error correction in `next` where it has some, else concealed. */
+  /**
+   * The lost frame before `next`, from the forward error correction in `next` where it has some, else concealed.
+   * @returns false as `decode` does, and always from a codec that cannot: conceal instead
+   */
   recover(next: Uint8Array, out: Int16Array): boolean;
   /** A lost frame, guessed from what came before; fades to silence. */
   conceal(out: Int16Array): void;

@@ -45,6 +45,7 @@ export class Resampler {
       return;
     }
     const taps = this.#taps;
+    const kernels = this.#kernels;
     for (let i = 0; i < out.length; i++) {
       const position = (first + i) * this.#down;
       let center = Math.floor(position / this.#up);
@@ -55,9 +56,12 @@ export class Resampler {
       }
       const start = center - taps / 2 + 1;
       const kernel = phase * taps;
+      // Only taps that lie on the input: reading past a typed array is slow, and this loop is the cost of it all.
+      const firstTap = Math.max(0, -start);
+      const endTap = Math.min(taps, input.length - start);
       let sum = 0;
-      for (let k = 0; k < taps; k++) {
-        sum += (this.#kernels[kernel + k] ?? 0) * (input[start + k] ?? 0);
+      for (let k = firstTap; k < endTap; k++) {
+        sum += (kernels[kernel + k] as number) * (input[start + k] as number);
       }
       out[i] = Math.max(-32768, Math.min(32767, Math.round(sum)));
     }

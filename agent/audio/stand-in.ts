@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import type { Logger } from '../base/log.ts';
 import { type AudioDevice, type AudioSession, SAMPLE_RATE_HZ } from './device.ts';
 import type { Timing } from './pace.ts';
@@ -7,7 +8,7 @@ import { checkRecordable, openRecording, readWavFile } from './wav-file.ts';
 import { WavSource } from './wav-source.ts';
 
 /** Beside this file in the source tree, beside the bundle in a release. */
-const GREETING_PATH = new URL('./greeting.wav', import.meta.url).pathname;
+const GREETING_PATH = fileURLToPath(new URL('./greeting.wav', import.meta.url));
 
 /** The far side's path is still settling when a call is answered: it must not cut the first word. */
 const LEAD_MS = 400;

@@ -9,8 +9,10 @@ export interface SpeechComparison {
   readonly offsetMs: number;
 }
 
-/** Resolution of the envelope: shorter than a phoneme. */
+/** Resolution of the alignment. */
 const STEP_MS = 10;
+/** The envelope averages over so many steps: longer than the pitch of a voice, shorter than a phoneme. */
+const WINDOW_STEPS = 3;
 /** Below the loudest moment by this much is not speech. */
 const SPEECH_FLOOR_DB = -35;
 
@@ -42,11 +44,12 @@ export function compareSpeech(said: Wav, heard: Wav): SpeechComparison {
   return best;
 }
 
-/** Root of the mean square of each STEP_MS. */
+/** Root of the mean square of WINDOW_STEPS around each step. */
 function envelope(wav: Wav): number[] {
   const step = Math.round((wav.sampleRateHz * STEP_MS) / 1000);
+  const margin = ((WINDOW_STEPS - 1) / 2) * step;
   return Array.from({ length: Math.floor(wav.samples.length / step) }, (_, i) =>
-    Math.sqrt(power(wav.samples.subarray(i * step, (i + 1) * step))),
+    Math.sqrt(power(wav.samples.subarray(Math.max(0, i * step - margin), (i + 1) * step + margin))),
   );
 }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { AudioDevice, AudioState } from '../../agent/audio/device.ts';
 import { MAX_QUEUED_FRAMES, MAX_STREAM_AHEAD_FRAMES } from '../../agent/audio/limits.ts';
 import { openAudioDevice } from '../../agent/audio/open-device.ts';
+import { RingTone } from '../../agent/audio/ring-tone.ts';
 import { StandInDevice } from '../../agent/audio/stand-in.ts';
 import { StreamDevice } from '../../agent/audio/stream-device.ts';
 import { parseWav, type Wav } from '../../agent/audio/wav.ts';
@@ -214,6 +215,26 @@ describe('devices without files', () => {
     const options = { reason: 'no card', output, timing, log: silentLogger };
     await use(await StandInDevice.create(options), timing, 3500, () => tone);
     expect(readWav('heard.wav').samples.lastIndexOf(5000)).toBe(3.5 * 48_000 - 1);
+  });
+});
+
+describe('ring tone', () => {
+  test('rings every three seconds until it is stopped', async () => {
+    const timing = new VirtualTiming();
+    const device = new StreamDevice(timing);
+    const heard: number[] = [];
+    device.onHeard((pcm) => heard.push(Math.max(...pcm)));
+    const ring = await RingTone.start(device, timing);
+    timing.advance(6500);
+    await ring.stop();
+    await ring.stop();
+    timing.advance(1000);
+    expect(heard.length).toBe(325);
+    const loud = (fromS: number, toS: number) => Math.max(...heard.slice(50 * fromS, 50 * toS));
+    expect(loud(0, 1)).toBeGreaterThan(5000);
+    expect(loud(2.6, 3)).toBeLessThan(100);
+    expect(loud(3, 4)).toBeGreaterThan(5000);
+    expect(Math.max(...heard)).toBeLessThan(14_000);
   });
 });
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -9,6 +10,10 @@ import {
   writeRtpHeader,
 } from '../../agent/audio/rtp.ts';
 import { fromHex } from '../../agent/base/bytes.ts';
+
+const vectors: { rtcp: string[]; rtp: string[] } = JSON.parse(
+  readFileSync(new URL('../vectors/audio/rtp-libdatachannel.json', import.meta.url), 'utf8'),
+);
 
 const header = fc.record({
   payloadType: fc.nat(127),
@@ -28,6 +33,26 @@ describe('RTP header', () => {
         expect(decodeRtp(packet)).toEqual({ ...fields, payload });
       }),
     );
+  });
+
+  test('reads what libdatachannel wrote, and writes the same', () => {
+    const packets = vectors.rtp.map(fromHex);
+    packets.forEach((packet, i) => {
+      const rtp = decodeRtp(packet);
+      expect(rtp).toEqual({
+        payloadType: 111,
+        marker: true,
+        sequenceNumber: 0x8d6f + i,
+        timestamp: (0xffff_fc40 + 960 * i) >>> 0,
+        ssrc: 0x01020304,
+        payload: Uint8Array.of(0xf8, 0xff, 0xfe, i),
+      });
+      const written = packet.slice().fill(0, 0, RTP_HEADER_BYTES);
+      writeRtpHeader(written, rtp);
+      expect(written).toEqual(packet);
+      expect(isRtcp(packet)).toBe(false);
+    });
+    expect(vectors.rtcp.map((hex) => isRtcp(fromHex(hex)))).toEqual([true]);
   });
 
   test('CSRC list, header extension and padding are stripped', () => {

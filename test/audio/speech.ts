@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../agent/audio/device.ts';
 import { Resampler } from '../../agent/audio/resample.ts';
 import { parseWav, type Wav } from '../../agent/audio/wav.ts';
 import { seededRandom } from './seeded.ts';
 
-export const GREETING_PATH = new URL('../../agent/audio/greeting.wav', import.meta.url).pathname;
+export const GREETING_PATH = fileURLToPath(
+  new URL('../../agent/audio/greeting.wav', import.meta.url),
+);
 
 /** The spoken sentence that comes with the station, at 48 kHz. */
 export function greeting(): Wav {
