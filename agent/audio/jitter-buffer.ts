@@ -4,7 +4,6 @@ import {
   JITTER_SLOTS,
   JITTER_TARGET_MS,
   MAX_CONCEALED_FRAMES,
-  MAX_LATE_IN_A_ROW,
   MAX_OPUS_PACKET_BYTES,
   MAX_SEQUENCE_JUMP,
   MAX_TRANSIT_JUMP_MS,
@@ -81,7 +80,6 @@ export class JitterBuffer {
   /** Playout never goes back behind this one within a stream. */
   #lastPlayed = Number.NEGATIVE_INFINITY;
   #missing = 0;
-  #lateInARow = 0;
   #payload: Uint8Array = new Uint8Array(0);
 
   #received = 0;
@@ -133,20 +131,18 @@ export class JitterBuffer {
       this.#reordered++;
     }
 
-    const isLate = sequence < this.#next && !this.#canStillLead(sequence);
-    if (isLate) {
+    if (sequence < this.#next && !this.#canStillLead(sequence)) {
       this.#late++;
-      if (sequence <= this.#lastPlayed || ++this.#lateInARow < MAX_LATE_IN_A_ROW) return;
+      return;
     }
     const transit = now - timestamp / TICKS_PER_MS;
     const isJump = Math.abs(transit - this.#transit.fastest) > MAX_TRANSIT_JUMP_MS;
-    if (isLate || isJump || this.#state === 'empty') {
+    if (isJump || this.#state === 'empty') {
       this.#restart(sequence, timestamp);
       this.#transit.restart(transit, now);
     } else {
       this.#transit.observe(transit, now);
     }
-    this.#lateInARow = 0;
     if (sequence < this.#next) {
       this.#next = sequence;
       this.#nextTimestamp = timestamp;
@@ -311,6 +307,5 @@ export class JitterBuffer {
     this.#next = sequence;
     this.#nextTimestamp = timestamp;
     this.#missing = 0;
-    this.#lateInARow = 0;
   }
 }

@@ -49,9 +49,6 @@ export const JITTER_TARGET_MS: Millis = 60;
 /** Frames concealed in a row before the gap is silence; libopus has faded out by then (webrtc-sip.md 7). */
 export const MAX_CONCEALED_FRAMES = 5;
 
-/** Packets late in a row before the path is taken to have become longer. */
-export const MAX_LATE_IN_A_ROW = 5;
-
 /** What another process may push ahead of the clock: 1 s. */
 export const MAX_STREAM_AHEAD_FRAMES = 50;
 

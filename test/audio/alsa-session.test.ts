@@ -67,6 +67,7 @@ describe('ALSA session', () => {
     const before = captured.length;
     await advance(3000);
     expect(captured.length - before).toBeGreaterThan(145);
+    expect(captured.at(-1)).toBe(1234);
     expect(session.stats().xruns).toBe(2);
     expect(session.stats().queuedMs).toBeLessThan(80);
     expect(states).toEqual(['ok']);
