@@ -1,5 +1,4 @@
 import type { Address } from '../base/address.ts';
-import { toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Engine, EngineOutput } from '../base/engine.ts';
 import type { Random } from '../base/random.ts';
@@ -7,16 +6,14 @@ import { type Family, familyOf } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import type { InfoHash } from './infohash.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
-import { type Holder, ListenCache } from './listen-cache.ts';
+import { Listens } from './listens.ts';
 import { Maintenance } from './maintenance.ts';
 import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
-import { MsgpackWriter } from './msgpack.ts';
 import type { Node } from './node.ts';
-import { GetOperation, ListenOperation, type OperationId, PutOperation } from './operations.ts';
-import { EVERYTHING, writeQuery } from './query.ts';
+import { GetOperation, type OperationId, PutOperation } from './operations.ts';
 import { RoutingTable } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
-import { type Job, Scheduler } from './scheduler.ts';
+import { Scheduler } from './scheduler.ts';
 import { Search, type SearchHost } from './search.ts';
 import { Server } from './server.ts';
 import {
@@ -80,11 +77,6 @@ interface FamilyState {
   readonly host: SearchHost;
 }
 
-interface Socket {
-  readonly listen: ListenOperation;
-  readonly node: Node;
-}
-
 /**
  * A node of the DHT (opendht.md): it serves others and does what the program asks. Start reading here.
  *
@@ -95,7 +87,6 @@ interface Socket {
 export class Dht implements Engine<DhtEvent> {
   readonly id: InfoHash;
   readonly #random: Random;
-  readonly #policy: ValuePolicy;
   readonly #scheduler = new Scheduler();
   readonly #rpc: Rpc;
   readonly #storage: Storage;
@@ -105,13 +96,7 @@ export class Dht implements Engine<DhtEvent> {
   readonly #gets = new Map<OperationId, GetOperation>();
   /** Permanent ones, and those whose first round is not over. */
   readonly #puts = new Map<OperationId, PutOperation>();
-  /** By key, then by packed query. */
-  readonly #listens = new Map<string, Map<string, ListenOperation>>();
-  readonly #subscriptions = new Map<OperationId, ListenOperation>();
-  readonly #lingering = new Map<ListenOperation, Job>();
-  readonly #sweeps = new Map<ListenOperation, Job>();
-  /** Where pushes go, by sid. */
-  readonly #sockets = new Map<number, Socket>();
+  readonly #listens: Listens;
   #events: DhtEvent[] = [];
   #nextEvent = 0;
   #lastOperation: OperationId = 0;
@@ -124,7 +109,6 @@ export class Dht implements Engine<DhtEvent> {
     const { id, random, policy, network = 0, families } = options;
     this.id = id;
     this.#random = random;
-    this.#policy = policy;
     this.#rpc = new Rpc({
       self: id,
       network,
@@ -146,6 +130,22 @@ export class Dht implements Engine<DhtEvent> {
       { ...DEFAULT_STORAGE_LIMITS, ...options.storage },
       (change, stored, then) => this.#onStorageChange(change, stored, then),
     );
+    this.#listens = new Listens({
+      scheduler: this.#scheduler,
+      random,
+      verify: (value) => policy.verifySignature(value),
+      stored: ({ key, query }) => this.#storage.get(key, query).map(({ value }) => value),
+      start: (listen, then) => {
+        for (const family of this.#families.keys())
+          this.#search(family, listen.key, then)?.addListen(listen, then);
+      },
+      stop: (listen) => {
+        for (const { searches } of this.#families.values())
+          searches.get(listen.key.key)?.removeListen(listen);
+      },
+      report: (operation, value, expired) =>
+        this.#events.push({ type: 'listen.value', operation, value, expired }),
+    });
     const tables = new Map(families.map((family) => [family, new RoutingTable(id)] as const));
     this.#server = new Server(
       {
@@ -156,7 +156,7 @@ export class Dht implements Engine<DhtEvent> {
         policy,
         wallClock: { unixMs: (then) => this.#unixMs(then) },
         random,
-        listensHere: (key) => this.#listens.has(key.key),
+        listensHere: (key) => this.#listens.isOn(key),
       },
       now,
     );
@@ -321,34 +321,8 @@ export class Dht implements Engine<DhtEvent> {
    */
   listen(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
     const id = ++this.#lastOperation;
-    const listen = this.#listenOn(key, query, now);
-    listen.subscribers.add(id);
-    this.#subscriptions.set(id, listen);
-    for (const value of listen.cache.values())
-      this.#events.push({ type: 'listen.value', operation: id, value, expired: false });
+    this.#listens.add(id, key, query, now);
     return id;
-  }
-
-  #listenOn(key: InfoHash, query: Query | undefined, now: Millis): ListenOperation {
-    const filter = query === undefined ? undefined : { where: query.where, select: [] };
-    const packed = new MsgpackWriter();
-    writeQuery(packed, filter ?? EVERYTHING);
-    const queryKey = toHex(packed.finish());
-    const onKey = this.#listens.get(key.key) ?? new Map<string, ListenOperation>();
-    const known = onKey.get(queryKey);
-    if (known !== undefined) {
-      this.#lingering.get(known)?.cancel();
-      this.#lingering.delete(known);
-      return known;
-    }
-    const cache = new ListenCache((value) => this.#policy.verifySignature(value));
-    const listen = new ListenOperation(key, filter, cache);
-    onKey.set(queryKey, listen);
-    this.#listens.set(key.key, onKey);
-    for (const { value } of this.#storage.get(key, filter)) this.#hear(listen, value, 'self', now);
-    for (const family of this.#families.keys())
-      this.#search(family, key, now)?.addListen(listen, now);
-    return listen;
   }
 
   /** Stop a get or a listen: no event comes of it any more. A put goes on; see `cancelPut`. */
@@ -358,33 +332,11 @@ export class Dht implements Engine<DhtEvent> {
       this.#gets.delete(id);
       for (const { searches } of this.#families.values()) searches.get(get.key.key)?.removeGet(get);
     }
-    const listen = this.#subscriptions.get(id);
-    if (listen !== undefined) {
-      this.#subscriptions.delete(id);
-      listen.subscribers.delete(id);
-      // Nothing is sent to stop (opendht.md 9.6); for a while a new listener finds everything still running.
-      if (listen.subscribers.size === 0 && !this.#lingering.has(listen)) {
-        const job = this.#scheduler.schedule(now + PROTOCOL.listenLingerMs, () =>
-          this.#stopListen(listen),
-        );
-        this.#lingering.set(listen, job);
-      }
-    }
+    this.#listens.cancel(id, now);
     this.#events = this.#events
       .slice(this.#nextEvent)
       .filter((event) => !('operation' in event) || event.operation !== id);
     this.#nextEvent = 0;
-  }
-
-  #stopListen(listen: ListenOperation): void {
-    this.#lingering.delete(listen);
-    this.#sweeps.get(listen)?.cancel();
-    this.#sweeps.delete(listen);
-    const onKey = this.#listens.get(listen.key.key);
-    for (const [queryKey, other] of onKey ?? []) if (other === listen) onKey?.delete(queryKey);
-    if (onKey?.size === 0) this.#listens.delete(listen.key.key);
-    for (const { searches } of this.#families.values())
-      searches.get(listen.key.key)?.removeListen(listen);
   }
 
   // ---- searches
@@ -419,8 +371,8 @@ export class Dht implements Engine<DhtEvent> {
       scheduler: this.#scheduler,
       closestKnown: (key, count) => this.#rpc.nodes(family)?.closest(key, count) ?? [],
       isBootstrapping: () => this.#bootstrap.isPending,
-      openSocket: (listen, node) => this.#openSocket(listen, node),
-      closeSocket: (sid) => this.#sockets.delete(sid),
+      openSocket: (listen, node) => this.#listens.openSocket(listen, node),
+      closeSocket: (sid) => this.#listens.closeSocket(sid),
       onValues: (get, values) => this.#reportGot(get, values),
       onGetDone: (get) => this.#getDone(get, family),
       onStored: (put) => {
@@ -456,16 +408,7 @@ export class Dht implements Engine<DhtEvent> {
       for (const search of searches.values()) search.step(now);
   }
 
-  // ---- listens
-
-  #openSocket(listen: ListenOperation, node: Node): number {
-    for (;;) {
-      const sid = this.#random.uint32();
-      if (sid === 0 || this.#sockets.has(sid)) continue;
-      this.#sockets.set(sid, { listen, node });
-      return sid;
-    }
-  }
+  // ---- what comes in
 
   /** A push. It is answered whatever it says, or the storing node takes us for dead (opendht.md 5.7). */
   #onUpdate(
@@ -476,55 +419,16 @@ export class Dht implements Engine<DhtEvent> {
     now: Millis,
   ): void {
     this.#rpc.reply(from, message.tid, { type: 'reply', seenIp: from.ip }, now);
-    const socket = this.#sockets.get(message.sid);
-    if (socket === undefined || !socket.node.id.equals(node.id)) return;
-    const { listen } = socket;
-    for (const value of values) if (listen.wants(value)) this.#hear(listen, value, node, now);
-    for (const id of message.refreshed ?? []) listen.cache.refresh(id, node, now);
-    for (const id of message.expired ?? []) this.#unheard(listen, listen.cache.drop(id, node));
+    const listen = this.#listens.onUpdate(message, values, node, now);
+    if (listen === undefined) return;
     const search = this.#families.get(node.family)?.searches.get(listen.key.key);
     search?.tokenFrom(node, message.token, now);
   }
 
-  #hear(listen: ListenOperation, value: Value, holder: Holder, now: Millis): void {
-    if (!listen.cache.add(value, holder, now)) return;
-    this.#scheduleSweep(listen);
-    for (const operation of listen.subscribers)
-      this.#events.push({ type: 'listen.value', operation, value, expired: false });
-  }
-
-  #unheard(listen: ListenOperation, values: readonly Value[]): void {
-    for (const value of values)
-      for (const operation of listen.subscribers)
-        this.#events.push({ type: 'listen.value', operation, value, expired: true });
-  }
-
-  #scheduleSweep(listen: ListenOperation): void {
-    const at = listen.cache.nextExpiry();
-    const job = this.#sweeps.get(listen);
-    if (job !== undefined && job.at <= at) return;
-    job?.cancel();
-    this.#sweeps.delete(listen);
-    if (at === Number.POSITIVE_INFINITY) return;
-    const sweep = (now: Millis) => {
-      this.#sweeps.delete(listen);
-      this.#unheard(listen, listen.cache.sweep(now));
-      this.#scheduleSweep(listen);
-    };
-    this.#sweeps.set(listen, this.#scheduler.schedule(at, sweep));
-  }
-
   #onStorageChange(change: StorageChange, stored: StoredValue, now: Millis): void {
     this.#server.push(change, stored, now);
-    for (const listen of this.#listens.get(stored.key.key)?.values() ?? []) {
-      const { value } = stored;
-      if (change === 'new' && listen.wants(value)) this.#hear(listen, value, 'self', now);
-      else if (change === 'refreshed') listen.cache.refresh(value.id, 'self', now);
-      else if (change === 'expired') this.#unheard(listen, listen.cache.drop(value.id, 'self'));
-    }
+    this.#listens.onStorageChange(change, stored.key, stored.value, now);
   }
-
-  // ---- nodes
 
   #onQuery(
     message: QueryMessage | OldUpdate,
@@ -628,8 +532,8 @@ export class Dht implements Engine<DhtEvent> {
       searchesRefused: this.#searchesRefused,
       gets: this.#gets.size,
       puts: this.#puts.size,
-      listens: this.#subscriptions.size,
-      sockets: this.#sockets.size,
+      listens: this.#listens.size,
+      sockets: this.#listens.sockets,
       rpc: this.#rpc.stats(),
       server: this.#server.stats(),
       storage: this.#storage.stats(),

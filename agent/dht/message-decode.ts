@@ -1,7 +1,7 @@
 import { DecodeError } from '../base/errors.ts';
 import { INFOHASH_BYTES, InfoHash } from './infohash.ts';
 import type { Envelope, Message, PartPiece, QueryMessage, WireValue } from './message.ts';
-import { MsgpackReader, NO_CODE, textCode } from './msgpack.ts';
+import { MsgpackReader, NO_CODE, textCode } from './msgpack-reader.ts';
 import { readFields, readQuery, type SelectedFields } from './query.ts';
 import type { Query } from './value.ts';
 

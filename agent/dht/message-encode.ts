@@ -14,7 +14,7 @@ import type {
   UpdateQuery,
   WireValue,
 } from './message.ts';
-import { MsgpackWriter } from './msgpack.ts';
+import { MsgpackWriter } from './msgpack-writer.ts';
 import { writeFields, writeQuery } from './query.ts';
 
 // Encoding is synchronous and copies out: one buffer serves all.

@@ -1,7 +1,8 @@
 import { fromUtf8, utf8 } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import { INFOHASH_BYTES, InfoHash } from './infohash.ts';
-import { type MsgpackReader, type MsgpackWriter, textCode } from './msgpack.ts';
+import { type MsgpackReader, textCode } from './msgpack-reader.ts';
+import type { MsgpackWriter } from './msgpack-writer.ts';
 import type { Field, Filter, Query, SignedPart, Value } from './value.ts';
 import { storedType } from './value-codec.ts';
 

@@ -25,9 +25,10 @@ import { encodeMessage } from './message-encode.ts';
 import type { Node } from './node.ts';
 import { NodeTable } from './node-table.ts';
 import { PartAssembler } from './part-assembler.ts';
-import { fitInline, PartSender, totalBytes } from './part-sender.ts';
+import { fitInline, PartSender } from './part-sender.ts';
 import { RateLimit } from './rate-limit.ts';
 import type { PendingRequest, RequestHandlers } from './request.ts';
+import { Requests } from './requests.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Value } from './value.ts';
 import { unpackValue } from './value-codec.ts';
@@ -86,20 +87,15 @@ type Announcing =
 export class Rpc {
   readonly #self: InfoHash;
   readonly #network: number;
-  readonly #random: Random;
-  readonly #scheduler: Scheduler;
   readonly #handlers: RpcHandlers;
   readonly #nodes = new Map<Family, NodeTable>();
-  readonly #pending = new Map<number, PendingRequest>();
+  readonly #requests: Requests;
   readonly #blacklist = new BoundedMap<AddressKey, true>(LIMITS.blacklist);
   readonly #limit = new RateLimit(PROTOCOL.requestsPerSource, PROTOCOL.requestsTotal);
   readonly #assembler: PartAssembler<Announcing>;
   readonly #parts: PartSender;
   #outputs: EngineOutput<never>[] = [];
   #nextOutput = 0;
-  #requestBytes = 0;
-  #smoothedRtt: Millis | undefined;
-  #rttVariation: Millis = 0;
   readonly counters = {
     received: 0,
     sent: 0,
@@ -110,18 +106,18 @@ export class Rpc {
     otherNetwork: 0,
     /** Replies, errors and parts that nobody waited for. */
     unasked: 0,
-    requests: 0,
-    requestsExpired: 0,
-    /** Not sent because too many were under way. */
-    requestsRefused: 0,
   };
 
   constructor(options: RpcOptions) {
     this.#self = options.self;
     this.#network = options.network;
-    this.#random = options.random;
-    this.#scheduler = options.scheduler;
     this.#handlers = options.handlers;
+    this.#requests = new Requests({
+      random: options.random,
+      scheduler: options.scheduler,
+      transmit: (request, now) => this.#transmit(request, now),
+      onNodeExpired: (node, now) => this.#handlers.onNodeExpired(node, now),
+    });
     for (const family of options.families)
       this.#nodes.set(family, new NodeTable((node, now) => this.#checkClaimed(node, now)));
     this.#assembler = new PartAssembler(options.scheduler, (header, values, now) =>
@@ -137,11 +133,9 @@ export class Rpc {
     return this.#nodes.get(family);
   }
 
-  /** How long an answer may take before one stops counting on it. From the round trips seen (RFC 6298 §2). */
+  /** How long an answer may take before one stops counting on it. */
   get lateMs(): Millis {
-    const { lateMinMs, lateMaxMs } = LIMITS;
-    if (this.#smoothedRtt === undefined) return (lateMinMs + lateMaxMs) / 2;
-    return Math.min(lateMaxMs, Math.max(lateMinMs, this.#smoothedRtt + 4 * this.#rttVariation));
+    return this.#requests.lateMs;
   }
 
   poll(): EngineOutput<never> | undefined {
@@ -192,7 +186,7 @@ export class Rpc {
     }
     if (open.kind === 'reply' || open.kind === 'error') {
       // Whatever we did not ask for is not even read.
-      if (!this.#pending.has(open.tid)) {
+      if (this.#requests.get(open.tid) === undefined) {
         this.counters.unasked++;
         return;
       }
@@ -238,7 +232,7 @@ export class Rpc {
   }
 
   #onReply(reply: Reply, from: Address, nodes: NodeTable, weight: number, now: Millis): void {
-    const request = this.#pending.get(reply.tid);
+    const request = this.#requests.get(reply.tid);
     if (request === undefined || reply.id.equals(this.#self)) return;
     const asked = request.node;
     const sameId = asked?.id.equals(reply.id) ?? false;
@@ -246,7 +240,7 @@ export class Rpc {
       this.counters.unasked++;
       return;
     }
-    this.#measure(request, now);
+    this.#requests.measure(request, now);
     const node = nodes.heard(reply.id, from, true, now);
     if (reply.client) node.isClient = true;
     const isNews = !node.isGood(now);
@@ -258,24 +252,24 @@ export class Rpc {
     const listed = this.#learn(reply, from, nodes, now);
     const answer = { reply, node, nodes: listed, values: [] };
     if (reply.values?.some((value) => typeof value === 'number')) {
-      if (!this.#pending.has(reply.tid)) return;
+      if (!this.#requests.isPending(request)) return;
       request.handlers.onHeader?.(answer, now);
       const header: Announcing = { type: 'reply', message: reply, request };
       this.#assembler.start(header, reply.tid, reply.values, weight, from, now);
       return;
     }
-    this.#finish(request);
+    this.#requests.finish(request);
     request.handlers.onAnswer?.({ ...answer, values: readable(reply.values) }, now);
   }
 
   #onError(tid: number, code: number, from: Address, now: Millis): void {
-    const request = this.#pending.get(tid);
+    const request = this.#requests.get(tid);
     if (request === undefined || !sameAddress(request.address, from)) {
       this.counters.unasked++;
       return;
     }
     request.node?.heard(now);
-    this.#finish(request);
+    this.#requests.finish(request);
     request.handlers.onError?.(code, now);
   }
 
@@ -297,8 +291,8 @@ export class Rpc {
       return;
     }
     const { request } = header;
-    if (this.#pending.get(request.tid) !== request || request.node === undefined) return;
-    this.#finish(request);
+    if (!this.#requests.isPending(request) || request.node === undefined) return;
+    this.#requests.finish(request);
     // The header told of nodes and token already.
     const answer = { reply: header.message, node: request.node, nodes: [], values };
     request.handlers.onAnswer?.(answer, now);
@@ -322,18 +316,6 @@ export class Rpc {
     }
     if (known.length > 0) this.#handlers.onListed(known, now);
     return known;
-  }
-
-  #measure(request: PendingRequest, now: Millis): void {
-    if (request.attempts !== 1) return; // RFC 6298 §3: not of what was sent twice
-    const rtt = now - request.sentAt;
-    if (this.#smoothedRtt === undefined) {
-      this.#smoothedRtt = rtt;
-      this.#rttVariation = rtt / 2;
-      return;
-    }
-    this.#rttVariation += (Math.abs(this.#smoothedRtt - rtt) - this.#rttVariation) / 4;
-    this.#smoothedRtt += (rtt - this.#smoothedRtt) / 8;
   }
 
   // ---- out
@@ -371,84 +353,29 @@ export class Rpc {
   ): PendingRequest | undefined {
     const inline = fitInline(values);
     const parts = inline ? [] : values;
-    if (
-      this.#pending.size >= LIMITS.requests ||
-      this.#requestBytes + totalBytes(parts) > LIMITS.requestBytes
-    ) {
-      this.counters.requestsRefused++;
-      return undefined;
-    }
-    const tid = this.#newTid();
+    if (!this.#requests.hasRoom(parts)) return undefined;
+    const tid = this.#requests.newTid();
     const message = {
       ...query,
       ...this.#envelope(tid),
       id: this.#self,
       ...(values.length === 0 ? {} : { values: inline ? values : sizesOf(values) }),
     } as QueryMessage;
-    const request: PendingRequest = {
-      tid,
-      node,
-      get address() {
-        return node?.address ?? address;
-      },
-      packet: encodeMessage(message),
-      values: parts,
-      handlers,
-      sentAt: now,
-      attempts: 0,
-      delayMs: PROTOCOL.requestBaseMs,
-      nextAt: now,
-      job: undefined,
-    };
-    this.counters.requests++;
-    this.#requestBytes += totalBytes(parts);
-    this.#pending.set(tid, request);
-    node?.requests.add(request);
-    this.#attempt(request, now);
-    return request;
+    return this.#requests.start(tid, node, address, encodeMessage(message), parts, handlers, now);
   }
 
-  #newTid(): number {
-    for (;;) {
-      const tid = this.#random.uint32();
-      if (tid !== 0 && !this.#pending.has(tid)) return tid;
-    }
+  #transmit({ address, packet, tid, values }: PendingRequest, now: Millis): void {
+    this.#emit(address, packet);
+    if (values.length > 0) this.#parts.send(address, tid, values, now);
   }
 
   #envelope(tid: number): Envelope {
     return { tid, network: this.#network, version: VERSION_NAME };
   }
 
-  #attempt(request: PendingRequest, now: Millis): void {
-    if (request.attempts === PROTOCOL.requestAttempts) {
-      this.#giveUp(request, now);
-      return;
-    }
-    request.attempts++;
-    request.delayMs = 2 * request.delayMs + this.#random.fraction() * PROTOCOL.requestJitterMs;
-    request.nextAt = now + request.delayMs;
-    request.job = this.#scheduler.schedule(request.nextAt, (then) => this.#attempt(request, then));
-    this.#emit(request.address, request.packet);
-    if (request.values.length > 0)
-      this.#parts.send(request.address, request.tid, request.values, now);
-  }
-
-  #giveUp(request: PendingRequest, now: Millis): void {
-    this.counters.requestsExpired++;
-    const { node } = request;
-    this.#finish(request);
-    // A node that was heard meanwhile is there: only this request came to nothing.
-    if (node !== undefined && node.lastHeard < request.sentAt) this.expire(node, now);
-    request.handlers.onExpired?.(now);
-  }
-
   /** Take `node` for gone: all that waits for it fails at once. */
   expire(node: Node, now: Millis): void {
-    node.expired = true;
-    const requests = [...node.requests];
-    for (const request of requests) this.#finish(request);
-    this.#handlers.onNodeExpired(node, now);
-    for (const request of requests) request.handlers.onExpired?.(now);
+    this.#requests.expire(node, now);
   }
 
   /** Drop whatever comes from there from now on. */
@@ -457,15 +384,9 @@ export class Rpc {
     this.expire(node, now);
   }
 
+  /** Its handlers are not called any more. */
   cancel(request: PendingRequest): void {
-    this.#finish(request);
-  }
-
-  #finish(request: PendingRequest): void {
-    if (!this.#pending.delete(request.tid)) return;
-    request.job?.cancel();
-    request.node?.requests.delete(request);
-    this.#requestBytes -= totalBytes(request.values);
+    this.#requests.finish(request);
   }
 
   #checkClaimed(node: Node, now: Millis): void {
@@ -511,8 +432,11 @@ export class Rpc {
     return {
       ...this.counters,
       rateLimited: this.#limit.refused,
-      pending: this.#pending.size,
-      requestBytes: this.#requestBytes,
+      requests: this.#requests.started,
+      requestsExpired: this.#requests.expired,
+      requestsRefused: this.#requests.refused,
+      pending: this.#requests.size,
+      requestBytes: this.#requests.bytes,
       nodes4: this.#nodes.get(4)?.size ?? 0,
       nodes6: this.#nodes.get(6)?.size ?? 0,
       assemblies: this.#assembler.size,

@@ -1,5 +1,6 @@
 import type { Millis } from '../base/clock.ts';
-import { compareDistance, type InfoHash } from './infohash.ts';
+import { Candidates } from './candidates.ts';
+import type { InfoHash } from './infohash.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
 import { ERROR_CODE } from './message.ts';
 import type { Node } from './node.ts';
@@ -7,7 +8,7 @@ import type { GetOperation, ListenOperation, PutOperation } from './operations.t
 import type { Answer, PendingRequest, RequestHandlers } from './request.ts';
 import type { OutgoingQuery, Rpc } from './rpc.ts';
 import type { Job, Scheduler } from './scheduler.ts';
-import { type ListenState, type PutState, SearchNode } from './search-node.ts';
+import type { ListenState, PutState, SearchNode } from './search-node.ts';
 import type { Value } from './value.ts';
 
 /** What a search needs of the node around it, and tells it. */
@@ -42,8 +43,7 @@ export interface SearchHost {
 export class Search {
   readonly key: InfoHash;
   readonly #host: SearchHost;
-  /** Sorted by distance to the key. */
-  #nodes: SearchNode[] = [];
+  readonly #candidates: Candidates;
   readonly #gets = new Set<GetOperation>();
   readonly #puts = new Set<PutOperation>();
   /** Puts whose first round is over. */
@@ -61,6 +61,11 @@ export class Search {
     this.key = key;
     this.#host = host;
     this.lastUsed = now;
+    this.#candidates = new Candidates(
+      key,
+      () => host.rpc.lateMs,
+      (known) => this.#release(known),
+    );
   }
 
   get isIdle(): boolean {
@@ -70,10 +75,6 @@ export class Search {
       this.#listens.size === 0 &&
       this.#findingSince === undefined
     );
-  }
-
-  get size(): number {
-    return this.#nodes.length;
   }
 
   /** Look for the nodes closest to the key, and no more. */
@@ -89,7 +90,7 @@ export class Search {
 
   removeGet(get: GetOperation): void {
     this.#gets.delete(get);
-    for (const known of this.#nodes) known.answered.delete(get);
+    for (const known of this.#candidates.all) known.answered.delete(get);
   }
 
   addPut(put: PutOperation, now: Millis): void {
@@ -99,7 +100,7 @@ export class Search {
 
   removePut(put: PutOperation): void {
     this.#puts.delete(put);
-    for (const known of this.#nodes) {
+    for (const known of this.#candidates.all) {
       this.#cancel(known.puts.get(put)?.request);
       known.puts.delete(put);
     }
@@ -112,7 +113,7 @@ export class Search {
 
   removeListen(listen: ListenOperation): void {
     this.#listens.delete(listen);
-    for (const known of this.#nodes) this.#stopListen(known, listen);
+    for (const known of this.#candidates.all) this.#stopListen(known, listen);
   }
 
   #cancel(request: PendingRequest | undefined): void {
@@ -130,54 +131,22 @@ export class Search {
   /** Let go of everything: the search is forgotten. */
   close(): void {
     this.#job?.cancel();
-    for (const known of this.#nodes.splice(0)) this.#release(known);
+    this.#candidates.clear();
   }
 
   #release(known: SearchNode): void {
     for (const request of [...known.requests()]) this.#cancel(request);
     for (const listen of [...known.listens.keys()]) this.#stopListen(known, listen);
-    known.node.uses--;
   }
 
-  /** A node that may be among the closest. @returns true when it is now one of the search's */
-  offer(node: Node, now: Millis): boolean {
-    if (node.isClient || node.expired) return false;
-    let at = this.#nodes.length;
-    while (at > 0) {
-      const order = compareDistance(this.key, node.id, (this.#nodes[at - 1] as SearchNode).node.id);
-      if (order === 0) return false;
-      if (order > 0) break;
-      at--;
-    }
-    let better = 0;
-    for (let i = 0; i < at; i++) if (this.#isPrompt(this.#nodes[i] as SearchNode, now)) better++;
-    if (better >= PROTOCOL.searchNodes) return false;
-    this.#nodes.splice(at, 0, new SearchNode(node));
-    node.uses++;
-    this.#trim(now);
-    return true;
-  }
-
-  /** Too many: the farthest go. Those that do not answer have a limit of their own. */
-  #trim(now: Millis): void {
-    let prompt = 0;
-    for (const known of this.#nodes) if (this.#isPrompt(known, now)) prompt++;
-    for (let i = this.#nodes.length - 1; i >= 0; i--) {
-      const known = this.#nodes[i] as SearchNode;
-      if (this.#isPrompt(known, now)) {
-        if (prompt <= PROTOCOL.searchNodes) continue;
-        prompt--;
-      } else if (this.#nodes.length <= LIMITS.searchKnown) {
-        continue;
-      }
-      this.#nodes.splice(i, 1);
-      this.#release(known);
-    }
+  /** A node that may be among the closest. */
+  offer(node: Node, now: Millis): void {
+    this.#candidates.offer(node, now);
   }
 
   /** The node's requests have failed; what we had there is gone. */
   nodeExpired(node: Node, now: Millis): void {
-    const known = this.#nodes.find((other) => other.node === node);
+    const known = this.#candidates.of(node);
     if (known === undefined) return;
     known.setToken(undefined, now);
     for (const listen of [...known.listens.keys()]) this.#stopListen(known, listen);
@@ -186,7 +155,7 @@ export class Search {
   /** A push came from `node` for one of our listens, or a reply with a token: it may be used. */
   tokenFrom(node: Node, token: Uint8Array | undefined, now: Millis): void {
     if (!usable(token)) return;
-    this.#nodes.find((known) => known.node === node)?.setToken(token, now);
+    this.#candidates.of(node)?.setToken(token, now);
   }
 
   step(now: Millis): void {
@@ -198,7 +167,11 @@ export class Search {
     this.#wasRefused = false;
     if (!this.isIdle) {
       this.lastUsed = now;
-      this.#refill(now);
+      // Too few that answer: take more of the nodes that are known.
+      if (this.#candidates.prompt(now).length < PROTOCOL.targetNodes) {
+        for (const node of this.#host.closestKnown(this.key, LIMITS.searchKnown))
+          this.#candidates.offer(node, now);
+      }
       this.#ask(now);
       this.#announce(now);
       this.#listen(now);
@@ -208,45 +181,15 @@ export class Search {
     if (!this.isIdle) this.#schedule(now);
   }
 
-  /** The closest nodes that count: neither gone nor silent. */
-  #closest(): SearchNode[] {
-    const closest: SearchNode[] = [];
-    for (const known of this.#nodes) {
-      if (closest.length === PROTOCOL.targetNodes) break;
-      if (!known.isBad) closest.push(known);
-    }
-    return closest;
-  }
-
-  /** The closest nodes that answer as they should. */
-  #prompt(now: Millis): SearchNode[] {
-    const prompt: SearchNode[] = [];
-    for (const known of this.#nodes) {
-      if (prompt.length === PROTOCOL.targetNodes) break;
-      if (this.#isPrompt(known, now)) prompt.push(known);
-    }
-    return prompt;
-  }
-
-  #isPrompt(known: SearchNode, now: Millis): boolean {
-    return !known.isBad && !known.isLate(this.#host.rpc.lateMs, now);
-  }
-
-  /** Too few that answer: take more of the nodes that are known. */
-  #refill(now: Millis): void {
-    if (this.#prompt(now).length === PROTOCOL.targetNodes) return;
-    for (const node of this.#host.closestKnown(this.key, LIMITS.searchKnown)) this.offer(node, now);
-  }
-
   // ---- what is started
 
   /** Ask the closest nodes that did not say yet what we want to know. */
   #ask(now: Millis): void {
     const { lateMs } = this.#host.rpc;
     let underWay = 0;
-    for (const { lookup } of this.#nodes)
+    for (const { lookup } of this.#candidates.all)
       if (lookup !== undefined && now < lookup.sentAt + lateMs) underWay++;
-    for (const known of this.#prompt(now)) {
+    for (const known of this.#candidates.prompt(now)) {
       if (underWay >= PROTOCOL.searchAlpha) return;
       if (known.lookup !== undefined) continue;
       const get = this.#unanswered(known);
@@ -328,7 +271,7 @@ export class Search {
 
   #announce(now: Millis): void {
     if (this.#puts.size === 0) return;
-    for (const known of this.#prompt(now)) {
+    for (const known of this.#candidates.prompt(now)) {
       const token = known.token(now);
       if (token === undefined) continue;
       for (const put of this.#puts) {
@@ -432,7 +375,7 @@ export class Search {
   #listen(now: Millis): void {
     if (this.#listens.size === 0) return;
     let nodes = 0;
-    for (const known of this.#prompt(now)) {
+    for (const known of this.#candidates.prompt(now)) {
       const token = known.token(now);
       if (token === undefined) continue;
       for (const listen of this.#listens) {
@@ -492,7 +435,7 @@ export class Search {
   // ---- what is done
 
   #report(now: Millis): void {
-    const closest = this.#closest();
+    const closest = this.#candidates.closest();
     if (closest.length === 0 && this.#host.isBootstrapping()) {
       this.#giveUpWaiting(now);
       return;
@@ -542,7 +485,7 @@ export class Search {
     const at = (moment: Millis) => {
       if (moment > now && moment < next) next = moment;
     };
-    for (const known of this.#nodes) {
+    for (const known of this.#candidates.all) {
       if (known.node.expired) continue;
       for (const request of known.requests()) {
         at(request.sentAt + lateMs);

@@ -1,7 +1,8 @@
 import { equalBytes, fromUtf8 } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import { INFOHASH_BYTES, InfoHash } from './infohash.ts';
-import { MsgpackReader, MsgpackWriter, textCode } from './msgpack.ts';
+import { MsgpackReader, textCode } from './msgpack-reader.ts';
+import { MsgpackWriter } from './msgpack-writer.ts';
 import { type PlainValue, type SignedPart, VALUE_TYPE, type Value } from './value.ts';
 
 /**

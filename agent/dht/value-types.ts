@@ -4,7 +4,8 @@ import type { Millis } from '../base/clock.ts';
 import { DecodeError } from '../base/errors.ts';
 import { InfoHash } from './infohash.ts';
 import { PROTOCOL } from './limits.ts';
-import { MsgpackReader, MsgpackWriter } from './msgpack.ts';
+import { MsgpackReader } from './msgpack-reader.ts';
+import { MsgpackWriter } from './msgpack-writer.ts';
 import { type PlainValue, VALUE_TYPE, type Value } from './value.ts';
 import { countedSize, packBody, storedType } from './value-codec.ts';
 
