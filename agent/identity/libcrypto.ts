@@ -97,7 +97,12 @@ export class LibcryptoRsa implements RawRsa {
         this.#in,
         this.#blockBytes,
         (error, result) => {
-          if (error !== null) return reject(error);
+          if (error !== null)
+            return reject(
+              new AgentError('decryption-failed', 'libcrypto could not be called', undefined, {
+                cause: error,
+              }),
+            );
           if (result !== 1) return resolve(undefined);
           const plain = this.#outBytes.slice();
           this.#outBytes.fill(0);

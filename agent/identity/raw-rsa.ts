@@ -10,6 +10,7 @@ export interface RawRsa {
    * One at a time: the next call only after this one has settled.
    * @param block k bytes
    * @returns k bytes, or undefined when `block` as a number is not below the modulus
+   * @throws {AgentError} `decryption-failed` when it could not be done at all
    */
   decrypt(block: Uint8Array): Promise<Uint8Array | undefined>;
   /** Forget the key. Only when no call is under way. */

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { type Clock, WakeUp } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import { WORKER_IDLE_MS } from './limits.ts';
 import type { RawRsa } from './raw-rsa.ts';
 
@@ -47,7 +48,11 @@ export class WorkerRsa implements RawRsa {
       const onFailure = (cause: unknown) => {
         this.#worker = undefined;
         settled();
-        reject(new Error('the decryption thread ended', { cause }));
+        reject(
+          new AgentError('decryption-failed', 'the thread that decrypts ended', undefined, {
+            cause,
+          }),
+        );
       };
       worker.on('message', onMessage).on('error', onFailure).on('exit', onFailure);
       worker.postMessage(block);
