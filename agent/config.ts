@@ -172,7 +172,8 @@ async function readConfigFile(
     return { name, text: await read(resolve(sources.workingFolder, name)) };
   } catch (error) {
     const code = errorCode(error);
-    if (sources.file === undefined && code === 'ENOENT') return undefined;
+    // Not named, and not there or not for us: then it is not ours. Who may not read it runs a station of their own.
+    if (sources.file === undefined && (code === 'ENOENT' || code === 'EACCES')) return undefined;
     const reason = code === 'ENOENT' ? 'there is no such file' : errorText(error);
     problems.push({ source: name, path: '', reason: `cannot be read: ${reason}` });
     return undefined;

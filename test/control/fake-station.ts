@@ -34,7 +34,7 @@ export function fakeHandlers(more: Partial<ControlHandlers> = {}): ControlHandle
       memory: { rss_bytes: 71_000_000 },
       stats: { control: { clients: 1 } },
     }),
-    'contact.add': async ({ name, id, can }) => ({ name, id, can, source: 'station' }),
+    'contact.add': async ({ name, id, can = ['ring'] }) => ({ name, id, can, source: 'station' }),
     'contact.list': async () => ({ contacts: [alice] }),
     'contact.remove': async ({ name }) => {
       if (name !== 'alice') throw new AgentError('not_found', `there is no contact "${name}"`);

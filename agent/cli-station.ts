@@ -1,0 +1,152 @@
+import { type HostPort, parseHostPort } from './base/address.ts';
+import { AgentError } from './base/errors.ts';
+import type { Output } from './cli-output.ts';
+import { sleep, type World } from './cli-world.ts';
+import { type Config, type ConfigSources, formatProblems, loadConfig } from './config.ts';
+import { SYSTEM_CONTROL } from './config-paths.ts';
+import type { ControlConnection } from './control-client.ts';
+import type { StatusResult } from './control-protocol.ts';
+
+/** Which station a command talks to. */
+
+export interface StationArguments {
+  /** `-c` */
+  readonly config: string | undefined;
+  /** `--state`: never the running station, one of our own with this identity. */
+  readonly state?: string | undefined;
+  /** `--bootstrap`, for one of our own. */
+  readonly bootstrap?: readonly string[] | undefined;
+}
+
+export interface StationLink {
+  readonly connection: ControlConnection;
+  /** One that was started for this command. */
+  readonly isPrivate: boolean;
+  /** Let go of it; stop it when it is ours. */
+  close(): Promise<void>;
+}
+
+export function configSources(
+  world: World,
+  file: string | undefined,
+  settings: readonly string[] | undefined,
+): ConfigSources {
+  const { environment, workingFolder } = world;
+  return { file, environment, settings, workingFolder, read: (path) => world.readFile(path) };
+}
+
+/** @throws {AgentError} `config-invalid` with every problem in its message */
+export async function configOf(
+  world: World,
+  file: string | undefined,
+  settings: readonly string[] = [],
+): Promise<{ config: Config; hasControl: boolean }> {
+  const loaded = await loadConfig(configSources(world, file, settings));
+  if (!loaded.ok) throw new AgentError('config-invalid', formatProblems(loaded.problems));
+  const control = loaded.effective.find(({ path }) => path === 'control');
+  return { config: loaded.config, hasControl: control?.origin !== 'default' };
+}
+
+/** @throws {AgentError} `not-running`, `control-denied`, `config-invalid` */
+export async function connectStation(
+  world: World,
+  { config: file }: StationArguments,
+): Promise<ControlConnection> {
+  const { config, hasControl } = await configOf(world, file);
+  try {
+    return await world.connect(config.control);
+  } catch (error) {
+    // Nobody said where: then it may be the packaged service, which listens elsewhere.
+    const isMissing = error instanceof AgentError && error.code === 'not-running';
+    if (!isMissing || hasControl || file !== undefined) throw error;
+    try {
+      return await world.connect(SYSTEM_CONTROL);
+    } catch (second) {
+      throw second instanceof AgentError && second.code === 'control-denied' ? second : error;
+    }
+  }
+}
+
+/** The running station; or one of our own, when `--state` asks for it or none runs. */
+export async function openStation(
+  world: World,
+  args: StationArguments,
+  output: Output,
+): Promise<StationLink> {
+  let running: ControlConnection | undefined;
+  try {
+    running = await connectStation(world, args);
+  } catch (error) {
+    const isMissing = error instanceof AgentError && error.code === 'not-running';
+    if (args.state === undefined && !isMissing) throw error;
+  }
+  if (running !== undefined && args.state === undefined) {
+    const connection = running;
+    return { connection, isPrivate: false, close: async () => connection.close() };
+  }
+  const neighbour = await running?.request('status', {});
+  running?.close();
+  return await startPrivateStation(world, args, neighbour, output);
+}
+
+/** How long a station of our own may look for the DHT before we go on without. */
+const DHT_WAIT_MS = 5000;
+const DHT_POLL_MS = 50;
+
+async function startPrivateStation(
+  world: World,
+  args: StationArguments,
+  neighbour: StatusResult | undefined,
+  output: Output,
+): Promise<StationLink> {
+  const { config } = await configOf(world, args.config);
+  const bootstrap = bootstrapFor(args.bootstrap, neighbour, config);
+  const isLocal = bootstrap.every(({ host }) => /^(?:localhost|127\..*|::1)$/.test(host));
+  output.note(
+    args.state === undefined
+      ? 'no station runs here: starting one for this command'
+      : `starting a station for this command, identity in ${args.state}`,
+  );
+  const station = await world.startStation({
+    configFile: args.config,
+    settings: [
+      ...(args.state === undefined ? [] : [`state=${args.state}`]),
+      `dht.bind=${isLocal ? '127.0.0.1' : '0.0.0.0'}`,
+      'dht.port=0',
+      `dht.network=${neighbour?.dht.network ?? config.dht.network}`,
+      `dht.bootstrap=${bootstrap.map(formatHostPort).join(',')}`,
+      'mqtt.enabled=false',
+      'audio.device=null',
+      'log.level=warn',
+    ],
+    onLog: (text) => output.note(text.trimEnd()),
+  });
+  const giveUp = world.clock.now() + DHT_WAIT_MS;
+  while (bootstrap.length > 0 && world.clock.now() < giveUp) {
+    const { dht } = await station.connection.request('status', {});
+    if (dht.state === 'connected') break;
+    await sleep(world, DHT_POLL_MS);
+  }
+  return { connection: station.connection, isPrivate: true, close: () => station.stop() };
+}
+
+/** What was said, else the station that runs here, else what the configuration says. */
+function bootstrapFor(
+  given: readonly string[] | undefined,
+  neighbour: StatusResult | undefined,
+  config: Config,
+): readonly HostPort[] {
+  if (given !== undefined) return given.map((text) => parseHostPort(text, 4222));
+  if (neighbour === undefined) return config.dht.bootstrap;
+  const { host, port } = parseHostPort(neighbour.dht.address, 4222);
+  return [{ host: isUnspecified(host) ? '127.0.0.1' : host, port }];
+}
+
+/** Bound to every address: then it is at ours, too. */
+function isUnspecified(host: string): boolean {
+  return host === '0.0.0.0' || /^[0:]+$/.test(host);
+}
+
+function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,139 @@
+import { parseArgs } from 'node:util';
+import { type Clock, systemClock, WakeUp } from './base/clock.ts';
+import { AgentError, errorText } from './base/errors.ts';
+import { createLogger } from './base/log.ts';
+import { systemRandom } from './base/random.ts';
+import { formatProblems, loadConfig } from './config.ts';
+import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
+import { readyText } from './ready-text.ts';
+import type { RunStation, Station } from './station.ts';
+
+/**
+ * `doorward run`: the life of the station's process, from its configuration to its exit code. Its few options are parsed by
+ * Node itself: yargs would stay in the daemon's memory (13 MB) for nothing, and a child to parse them would cost the first
+ * start of a small board half a second.
+ */
+
+/** A station that does not stop by then is left to die with the process. */
+const STOP_LIMIT_MS = 2000;
+
+interface RunArguments {
+  readonly config: string | undefined;
+  readonly settings: readonly string[];
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** Stop when standard input ends: for a parent that may die without a word. */
+  readonly tied: boolean;
+}
+
+/** @param argv what follows `run`. @throws {AgentError} `usage` */
+export function parseRunArguments(argv: readonly string[]): RunArguments {
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: {
+        config: { type: 'string', short: 'c' },
+        set: { type: 'string', multiple: true },
+        json: { type: 'boolean' },
+        quiet: { type: 'boolean', short: 'q' },
+        tied: { type: 'boolean' },
+      },
+    });
+    return {
+      config: values.config,
+      settings: values.set ?? [],
+      json: values.json ?? false,
+      quiet: values.quiet ?? false,
+      tied: values.tied ?? false,
+    };
+  } catch (error) {
+    throw new AgentError('usage', errorText(error), 'doorward run [-c FILE] [--set KEY=VALUE]');
+  }
+}
+
+/**
+ * Resolves with the exit code once the station has stopped.
+ * @param load the assembly, which loads every part: only for a configuration that is good
+ */
+export async function runCommand(
+  argv: readonly string[],
+  load: () => Promise<RunStation>,
+): Promise<ExitCode> {
+  try {
+    return await run(parseRunArguments(argv), load);
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    const hint = error.hint === undefined ? '' : `\n  ${error.hint}`;
+    process.stderr.write(`doorward: ${error.message}${hint}\n`);
+    return exitOfError(error);
+  }
+}
+
+async function run(args: RunArguments, load: () => Promise<RunStation>): Promise<ExitCode> {
+  const { env: environment } = process;
+  const loaded = await loadConfig({
+    file: args.config,
+    environment,
+    settings: args.settings,
+    workingFolder: process.cwd(),
+  });
+  if (!loaded.ok) {
+    process.stderr.write(`${formatProblems(loaded.problems)}\n`);
+    return EXIT.config;
+  }
+  const { config } = loaded;
+  const logger = createLogger({
+    level: config.log.level,
+    journal: environment['JOURNAL_STREAM'] !== undefined,
+    write: (line) => process.stderr.write(line),
+    unixMs: systemClock.unixMs,
+  });
+
+  const stopping = stopRequested(args.tied);
+  const runStation = await load();
+  const starting = runStation(config, {
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    onProgress: (sentence) => {
+      if (!args.quiet) process.stderr.write(`${sentence}\n`);
+    },
+  });
+  const station = await Promise.race([starting, stopping]);
+  // Before there is a station there is nothing to take leave of; every file is written whole or not at all.
+  if (station === undefined) return EXIT.done;
+  if (args.json) {
+    process.stdout.write(`${JSON.stringify({ ...station.ready, pid: process.pid })}\n`);
+  } else if (!args.quiet) {
+    process.stdout.write(readyText(station.ready, { environment, config, file: args.config }));
+  }
+  await stopping;
+  return await stopWithin(station, STOP_LIMIT_MS, systemClock);
+}
+
+/** Resolves at the first SIGINT or SIGTERM. A second Ctrl-C ends the process at once. */
+async function stopRequested(tied: boolean): Promise<undefined> {
+  return await new Promise<undefined>((resolve) => {
+    let interrupts = 0;
+    process.on('SIGINT', () => {
+      interrupts++;
+      if (interrupts > 1) process.exit(EXIT.interrupted);
+      resolve(undefined);
+    });
+    process.on('SIGTERM', () => resolve(undefined));
+    if (tied) {
+      process.stdin.on('end', () => resolve(undefined));
+      process.stdin.on('error', () => resolve(undefined));
+      process.stdin.resume();
+    }
+  });
+}
+
+/** A station that hangs must not keep the process from ending. */
+async function stopWithin(station: Station, limitMs: number, clock: Clock): Promise<ExitCode> {
+  const tooLate = new Promise<ExitCode>((resolve) => {
+    new WakeUp(clock, () => resolve(EXIT.failed)).arm(clock.now() + limitMs);
+  });
+  const stopped = station.stop().then((): ExitCode => EXIT.done);
+  return await Promise.race([stopped, tooLate]);
+}
