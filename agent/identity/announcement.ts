@@ -1,7 +1,8 @@
 import { DecodeError } from '../base/errors.ts';
 import { INFOHASH_BYTES, InfoHash } from '../dht/infohash.ts';
+import { MsgpackReader, textCode } from '../dht/msgpack-reader.ts';
+import { MsgpackWriter } from '../dht/msgpack-writer.ts';
 import { type PlainValue, VALUE_TYPE } from '../dht/value.ts';
-import { MsgpackReader, MsgpackWriter, textCode } from '../dht/value-packing.ts';
 import { signValue } from './envelope.ts';
 import { shortKeyId } from './keys.ts';
 import type { PrivateKey } from './private-key.ts';

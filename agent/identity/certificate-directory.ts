@@ -3,8 +3,8 @@ import { fromHex, toHex, utf8 } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import type { DhtClient, DhtOperation } from '../dht/client.ts';
 import { InfoHash } from '../dht/infohash.ts';
+import { MsgpackWriter } from '../dht/msgpack-writer.ts';
 import { type PlainValue, type Query, VALUE_TYPE, type Value } from '../dht/value.ts';
-import { MsgpackWriter } from '../dht/value-packing.ts';
 import { type DeviceCertificate, parseChain, verifyDeviceChain } from './certificate.ts';
 import {
   CERTIFICATE_VALUE_ID,

@@ -2,7 +2,7 @@ import { DecodeError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { InfoHash } from '../dht/infohash.ts';
 import type { EncryptedValue, PlainValue } from '../dht/value.ts';
-import { packBody, packSealed, unpackSealed } from '../dht/value-packing.ts';
+import { packBody, packSealed, unpackSealed } from '../dht/value-codec.ts';
 import { decryptBlob, encryptBlob } from './blob-encryption.ts';
 import { longKeyId, shortKeyId } from './keys.ts';
 import type { PrivateKey } from './private-key.ts';

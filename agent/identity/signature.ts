@@ -3,7 +3,7 @@ import { BoundedMap } from '../base/bounded.ts';
 import { toHex } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import type { PlainValue } from '../dht/value.ts';
-import { packBody } from '../dht/value-packing.ts';
+import { packBody } from '../dht/value-codec.ts';
 import { importPublicKey, longKeyId } from './keys.ts';
 import { MAX_CACHED_SIGNERS } from './limits.ts';
 

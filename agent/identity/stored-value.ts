@@ -1,6 +1,6 @@
 import { DecodeError } from '../base/errors.ts';
 import type { PlainValue } from '../dht/value.ts';
-import { packValue, unpackValue } from '../dht/value-packing.ts';
+import { packValue, unpackValue } from '../dht/value-codec.ts';
 
 /** A signed value as a file: JSON with the packed value in base64. */
 const VERSION = 1;

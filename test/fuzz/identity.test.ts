@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { concatBytes, fromHex, utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
-import { packSealed } from '../../agent/dht/value-packing.ts';
+import { packSealed } from '../../agent/dht/value-codec.ts';
 import { decodeAnnouncement, encodeAnnouncement } from '../../agent/identity/announcement.ts';
 import { encryptBlob } from '../../agent/identity/blob-encryption.ts';
 import { parseChain, verifyDeviceChain } from '../../agent/identity/certificate.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
-import { MsgpackWriter } from '../../agent/dht/value-packing.ts';
+import { MsgpackWriter } from '../../agent/dht/msgpack-writer.ts';
 import {
   announceDevice,
   decodeAnnouncement,

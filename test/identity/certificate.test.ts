@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { concatBytes, toHex, utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
-import { unpackValue } from '../../agent/dht/value-packing.ts';
+import { unpackValue } from '../../agent/dht/value-codec.ts';
 import { certificateKey, parseChain, verifyDeviceChain } from '../../agent/identity/certificate.ts';
 import { type IdentityKeys, issueChain } from '../../agent/identity/issue.ts';
 import { publicKeyDerOf, shortKeyId } from '../../agent/identity/keys.ts';

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { concatBytes, toHex, utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
 import type { EncryptedValue, PlainValue } from '../../agent/dht/value.ts';
-import { packBody, packSealed, packValue, unpackValue } from '../../agent/dht/value-packing.ts';
+import { packBody, packSealed, packValue, unpackValue } from '../../agent/dht/value-codec.ts';
 import { decryptBlob, encryptBlob } from '../../agent/identity/blob-encryption.ts';
 import {
   openValue,
