@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { AgentError, errorText } from '../base/errors.ts';
-import { readPrivateFile, setAside, writePrivateFile } from '../base/store.ts';
-import type { Contact, ContactEntry, Contacts } from './contacts.ts';
+import { errorText } from '../base/errors.ts';
+import { isRecord, JsonFile } from '../base/json-file.ts';
+import type { ContactEntry, Contacts } from './contacts.ts';
 import { MAX_CONTACTS, MAX_CONTACTS_FILE_BYTES } from './limits.ts';
 
 /**
@@ -12,23 +12,27 @@ import { MAX_CONTACTS, MAX_CONTACTS_FILE_BYTES } from './limits.ts';
 
 const VERSION = 1;
 
+interface ContactFile {
+  readonly version: number;
+  readonly contacts: readonly ContactEntry[];
+}
+
 /** What went wrong while loading; one sentence each for the log. Never fatal: a door works without its phone book. */
 export type LoadReport = readonly string[];
 
 export class ContactStore {
-  readonly #path: string;
-  readonly #clock: Clock;
-  /** Saves go one after the other, so that the newest table is the one that stays. */
-  #saving: Promise<void> = Promise.resolve();
+  readonly #file: JsonFile<ContactFile>;
   /** Entries that could not be used now are written back: a later configuration may make them usable again. */
   #leftOut: readonly ContactEntry[] = [];
-  /** A file that could neither be read nor set aside must not be overwritten. */
-  #keepFile = false;
 
   /** @param folder the state folder, there and private (`openPrivateFolder`) */
   constructor(folder: string, clock: Clock) {
-    this.#path = join(folder, 'contacts.json');
-    this.#clock = clock;
+    this.#file = new JsonFile({
+      path: join(folder, 'contacts.json'),
+      maxBytes: MAX_CONTACTS_FILE_BYTES,
+      parse: parseFile,
+      unixMs: () => clock.unixMs(),
+    });
   }
 
   /**
@@ -36,25 +40,10 @@ export class ContactStore {
    * configuration wins. A file that cannot be understood is set aside whole.
    */
   async load(contacts: Contacts): Promise<LoadReport> {
-    let data: Uint8Array | undefined;
-    try {
-      data = await readPrivateFile(this.#path);
-    } catch (error) {
-      this.#keepFile = true;
-      return [errorText(error)];
-    }
-    if (data === undefined) return [];
-    try {
-      return this.#addAll(parseFile(data), contacts);
-    } catch (error) {
-      return [await this.#setAside(errorText(error))];
-    }
-  }
-
-  #addAll(entries: readonly ContactEntry[], contacts: Contacts): string[] {
-    const report: string[] = [];
+    const { value, notice } = await this.#file.load();
+    const report = notice === undefined ? [] : [notice];
     const leftOut: ContactEntry[] = [];
-    for (const entry of entries) {
+    for (const entry of value?.contacts ?? []) {
       try {
         contacts.add(entry, 'added');
       } catch (error) {
@@ -68,51 +57,22 @@ export class ContactStore {
 
   /** @throws {AgentError} `store-write` */
   save(contacts: Contacts): Promise<void> {
-    const save = this.#saving.then(() => this.#write(contacts.list()));
-    this.#saving = save.catch(() => {}); // told to the caller of this save; the next one starts fresh
-    return save;
-  }
-
-  async #write(list: readonly Contact[]): Promise<void> {
-    if (this.#keepFile) {
-      throw new AgentError(
-        'store-write',
-        `${this.#path} could be neither read nor set aside, so it is not overwritten`,
-        'move it away, then restart the station',
-      );
-    }
-    const added: ContactEntry[] = list
+    const added: ContactEntry[] = contacts
+      .list()
       .filter(({ source }) => source === 'added')
       .map(({ name, accountId, rights }) => ({ name, id: accountId, can: [...rights] }));
     const names = new Set(added.map(({ name }) => name));
-    const contacts = [...added, ...this.#leftOut.filter(({ name }) => !names.has(name))];
-    await writePrivateFile(
-      this.#path,
-      `${JSON.stringify({ version: VERSION, contacts }, null, 2)}\n`,
-    );
-  }
-
-  async #setAside(reason: string): Promise<string> {
-    try {
-      const aside = await setAside(this.#path, this.#clock.unixMs());
-      return `contacts.json cannot be used (${reason}); kept as ${aside}`;
-    } catch (error) {
-      this.#keepFile = true;
-      return `contacts.json cannot be used (${reason}), nor set aside: ${errorText(error)}`;
-    }
+    const leftOut = this.#leftOut.filter(({ name }) => !names.has(name));
+    return this.#file.save({ version: VERSION, contacts: [...added, ...leftOut] });
   }
 }
 
-/** @throws {Error} in words for the log, when the file is not what `save` writes */
-function parseFile(data: Uint8Array): ContactEntry[] {
-  if (data.length > MAX_CONTACTS_FILE_BYTES)
-    throw new Error(`larger than ${MAX_CONTACTS_FILE_BYTES} bytes`);
-  const file: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
-  if (!isRecord(file) || !Array.isArray(file['contacts'])) throw new Error('no list of contacts');
-  if (file['version'] !== VERSION) throw new Error(`version ${String(file['version'])}`);
-  const entries: unknown[] = file['contacts'];
-  if (!entries.every(isEntry)) throw new Error('an entry without name, id and rights');
-  return entries;
+function parseFile(json: unknown): ContactFile {
+  if (!isRecord(json) || !Array.isArray(json['contacts'])) throw new Error('no list of contacts');
+  if (json['version'] !== VERSION) throw new Error(`version ${String(json['version'])}`);
+  const contacts: unknown[] = json['contacts'];
+  if (!contacts.every(isEntry)) throw new Error('an entry without name, id and rights');
+  return { version: VERSION, contacts };
 }
 
 function isEntry(value: unknown): value is ContactEntry {
@@ -124,8 +84,4 @@ function isEntry(value: unknown): value is ContactEntry {
     Array.isArray(can) &&
     can.every((right) => typeof right === 'string')
   );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }

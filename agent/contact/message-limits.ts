@@ -10,6 +10,8 @@ export const MESSAGE_LIMITS = {
   seenIds: 1024,
   /** Messages kept for people to read. */
   history: 500,
+  /** More than `history` texts of full length in JSON: a larger file is not ours. */
+  fileBytes: 16 * 1024 * 1024,
   /** A contact may write this many messages … */
   ratePerWindow: 30,
   /** … in this time; what comes faster is dropped and counted. */
