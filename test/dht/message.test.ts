@@ -1,12 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fromHex, toHex } from '../../agent/base/bytes.ts';
-import { DecodeError } from '../../agent/base/errors.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import type { Message } from '../../agent/dht/message.ts';
 import { decodeMessage } from '../../agent/dht/message-decode.ts';
 import { encodeMessage } from '../../agent/dht/message-encode.ts';
-import { datagramsOf, loadCases, loadVectors } from './vectors.ts';
+import { datagramsOf, loadCases, loadVectors, tryDecode } from './vectors.ts';
 
 /** Datagrams that a node drops, or that are not written as the reference writes. */
 const UNREADABLE = new Set([
@@ -35,15 +34,6 @@ const WRITTEN_OTHERWISE = new Set([
   'get-select-unknown-field', // an unknown field is not remembered, and the reply is no msgpack
 ]);
 
-function decoded(packet: Uint8Array): Message | undefined {
-  try {
-    return decodeMessage(packet);
-  } catch (error) {
-    if (error instanceof DecodeError) return undefined;
-    throw error;
-  }
-}
-
 describe('messages recorded from the reference', () => {
   for (const file of ['rpc', 'errors', 'edge_cases'].flatMap((name) => [
     name,
@@ -53,7 +43,7 @@ describe('messages recorded from the reference', () => {
       let exact = 0;
       for (const recorded of loadCases(`${file}.json`)) {
         for (const packet of datagramsOf(recorded)) {
-          const message = decoded(packet);
+          const message = tryDecode(packet);
           if (message === undefined) {
             expect(
               UNREADABLE.has(recorded.name) || WRITTEN_OTHERWISE.has(recorded.name),
@@ -74,7 +64,7 @@ describe('messages recorded from the reference', () => {
   test('what a node must drop is not readable', () => {
     for (const recorded of loadCases('edge_cases.json')) {
       if (!UNREADABLE.has(recorded.name)) continue;
-      expect(decoded(fromHex(recorded.request?.hex ?? '')), recorded.name).toBeUndefined();
+      expect(tryDecode(fromHex(recorded.request?.hex ?? '')), recorded.name).toBeUndefined();
     }
   });
 

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fromHex } from '../../agent/base/bytes.ts';
+import { DecodeError } from '../../agent/base/errors.ts';
+import type { Message } from '../../agent/dht/message.ts';
+import { decodeMessage } from '../../agent/dht/message-decode.ts';
 
 /** A recorded datagram, or an entry of a file that has no use for the rest. */
 export interface RecordedMessage {
@@ -12,6 +15,8 @@ export interface RecordedCase {
   readonly request?: RecordedMessage;
   readonly parts?: readonly RecordedMessage[];
   readonly sent?: readonly (RecordedMessage | string)[];
+  /** Of cases that record no datagrams. */
+  readonly results?: unknown;
   readonly replies?: readonly RecordedMessage[];
   readonly unsolicited?: readonly RecordedMessage[];
 }
@@ -38,4 +43,14 @@ export function datagramsOf(recorded: RecordedCase): Uint8Array[] {
     ...replies,
     ...unsolicited,
   ].map((message) => fromHex(typeof message === 'string' ? message : message.hex));
+}
+
+/** A message, or undefined for bytes that are none. */
+export function tryDecode(packet: Uint8Array): Message | undefined {
+  try {
+    return decodeMessage(packet);
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
 }
