@@ -1,39 +1,26 @@
 import { BoundedMap } from '../base/bounded.ts';
-import { fromHex, toHex, utf8 } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
 import { DecodeError } from '../base/errors.ts';
 import type { DhtClient, DhtOperation } from '../dht/client.ts';
-import { InfoHash } from '../dht/infohash.ts';
-import { MsgpackWriter } from '../dht/msgpack-writer.ts';
-import { type PlainValue, type Query, VALUE_TYPE, type Value } from '../dht/value.ts';
-import { type DeviceCertificate, parseChain, verifyDeviceChain } from './certificate.ts';
+import type { InfoHash } from '../dht/infohash.ts';
+import { type Query, VALUE_TYPE, type Value } from '../dht/value.ts';
 import {
-  CERTIFICATE_VALUE_ID,
+  certificateKey,
+  type DeviceCertificate,
+  parseChain,
+  verifyDeviceChain,
+} from './certificate.ts';
+import { certificateKeys, type DeviceKeyIds } from './certificate-value.ts';
+import { longKeyId, shortKeyId } from './keys.ts';
+import {
+  MAX_CERTIFICATES_PER_LOOKUP,
   MAX_KNOWN_CERTIFICATES,
   MAX_KNOWN_LOOKUPS,
   MAX_STRANGER_CERTIFICATES,
   MAX_STRANGER_LOOKUPS,
+  STRANGER_FRESH_MS,
 } from './limits.ts';
-
-/** Ids of a device's key, one or both. */
-export interface DeviceKeyIds {
-  readonly shortId?: InfoHash;
-  /** 32 bytes. */
-  readonly longId?: Uint8Array;
-}
-
-/** Under which two keys a device's certificate is published, and looked for (opendht.md 13.6). */
-export function certificateKeys({ shortId, longId }: DeviceKeyIds): InfoHash[] {
-  return [
-    ...(shortId === undefined ? [] : [shortId]),
-    ...(longId === undefined ? [] : [InfoHash.of(longId)]),
-  ];
-}
-
-/** The certificate as a value: type 8, id 1, unsigned; the PEM chain in a msgpack `bin`. */
-export function certificateValue(device: DeviceCertificate): PlainValue {
-  const data = new MsgpackWriter().bin(utf8(device.chainPem)).finish();
-  return { kind: 'plain', id: CERTIFICATE_VALUE_ID, type: VALUE_TYPE.certificate, data };
-}
 
 const CERTIFICATES: Query = {
   where: [{ field: 'type', value: VALUE_TYPE.certificate }],
@@ -42,42 +29,66 @@ const CERTIFICATES: Query = {
 
 export interface CertificateDirectoryOptions {
   readonly dht: DhtClient;
+  /** Monotonic ms. */
+  readonly now: () => Millis;
   /** Wall clock; undefined while it cannot be trusted. */
   readonly unixMs: () => number | undefined;
   /** Accounts whose devices no stranger may push out of memory. */
   readonly isKnownAccount: (accountId: string) => boolean;
+  /** How many certificates are kept. Default: limits.ts. */
+  readonly keep?: { readonly known: number; readonly strangers: number };
 }
 
 /**
  * Certificates of devices: remembered, or looked up on the DHT and verified.
  *
  * Anybody can publish a certificate for somebody else's device key under an account of his own: storing nodes only check that
- * the key fits. So a look-up that does not ask for one account prefers a known account's certificate over all others, and a
- * certificate once verified for a known account is not replaced by another account's.
+ * the key fits. So a look-up that does not ask for one account prefers a known account's certificate over all others, what was
+ * verified for a known account is not replaced by another's, and what was found for a stranger is soon asked for again. Still, a
+ * value that matters says inside whose it is, and the application compares.
  */
 export class CertificateDirectory {
   readonly #options: CertificateDirectoryOptions;
   // By short id in hex.
-  readonly #known = new BoundedMap<string, DeviceCertificate>(MAX_KNOWN_CERTIFICATES);
-  readonly #strangers = new BoundedMap<string, DeviceCertificate>(MAX_STRANGER_CERTIFICATES);
+  readonly #known: BoundedMap<string, DeviceCertificate>;
+  readonly #strangers: BoundedMap<string, Stranger>;
   readonly #lookups = new Map<string, Lookup>();
-  readonly #counters = { lookups: 0, found: 0, refusedByLimit: 0, badCertificates: 0 };
+  readonly #counters = {
+    lookups: 0,
+    found: 0,
+    refusedByLimit: 0,
+    badCertificates: 0,
+    conflicts: 0,
+  };
 
   constructor(options: CertificateDirectoryOptions) {
     this.#options = options;
+    this.#known = new BoundedMap(options.keep?.known ?? MAX_KNOWN_CERTIFICATES);
+    this.#strangers = new BoundedMap(options.keep?.strangers ?? MAX_STRANGER_CERTIFICATES);
   }
 
   /** What is remembered. */
   get({ shortId, longId }: DeviceKeyIds): DeviceCertificate | undefined {
     const deviceId = longId === undefined ? undefined : toHex(longId);
-    if (shortId !== undefined) {
-      const found = this.#known.get(shortId.hex) ?? this.#strangers.get(shortId.hex);
-      return deviceId === undefined || found?.deviceId === deviceId ? found : undefined;
+    const fits = (device: DeviceCertificate) =>
+      (shortId === undefined || shortId.equals(device.shortId)) &&
+      (deviceId === undefined || deviceId === device.deviceId);
+    if (shortId === undefined) return [...this.#remembered()].find(fits);
+    const found = this.#known.get(shortId.hex) ?? this.#fresh(this.#strangers.get(shortId.hex));
+    return found !== undefined && fits(found) ? found : undefined;
+  }
+
+  *#remembered(): Iterable<DeviceCertificate> {
+    yield* this.#known.values();
+    for (const stranger of this.#strangers.values()) {
+      const device = this.#fresh(stranger);
+      if (device !== undefined) yield device;
     }
-    for (const certificates of [this.#known, this.#strangers])
-      for (const certificate of certificates.values())
-        if (certificate.deviceId === deviceId) return certificate;
-    return undefined;
+  }
+
+  #fresh(stranger: Stranger | undefined): DeviceCertificate | undefined {
+    if (stranger === undefined) return undefined;
+    return this.#options.now() - stranger.foundAt < STRANGER_FRESH_MS ? stranger.device : undefined;
   }
 
   /**
@@ -87,8 +98,10 @@ export class CertificateDirectory {
    */
   async find(ids: DeviceKeyIds, accountId?: string): Promise<DeviceCertificate | undefined> {
     const remembered = this.get(ids);
-    if (remembered !== undefined && (accountId ?? remembered.accountId) === remembered.accountId)
+    if (remembered !== undefined && (accountId ?? remembered.accountId) === remembered.accountId) {
+      if (accountId !== undefined) this.#remember(remembered, true);
       return remembered;
+    }
     const name = `${ids.shortId?.hex ?? ''} ${toHex(ids.longId ?? new Uint8Array())} ${accountId ?? ''}`;
     const running = this.#lookups.get(name) ?? this.#start(name, ids, accountId);
     return running?.result;
@@ -120,10 +133,18 @@ export class CertificateDirectory {
     this.#counters.lookups++;
     const lookup = new Lookup(isOurs, (found) => {
       this.#lookups.delete(name);
-      if (found !== undefined) this.#remember(found, isOurs);
+      if (found === undefined) return;
+      this.#counters.found++;
+      this.#remember(found, isOurs);
     });
     this.#lookups.set(name, lookup);
+    let examined = 0;
     lookup.run(this.#options.dht, certificateKeys(ids), (value) => {
+      examined++;
+      if (examined > MAX_CERTIFICATES_PER_LOOKUP) {
+        this.#counters.refusedByLimit++;
+        return;
+      }
       const certificate = this.#verify(value, ids);
       if (certificate === undefined) return;
       if ((accountId ?? certificate.accountId) !== certificate.accountId) return;
@@ -134,27 +155,39 @@ export class CertificateDirectory {
   }
 
   #remember(certificate: DeviceCertificate, isOurs: boolean): void {
-    this.#counters.found++;
     const id = certificate.shortId.hex;
-    if (isOurs || this.#options.isKnownAccount(certificate.accountId)) {
+    const known = this.#known.get(id);
+    if (known !== undefined && known.accountId !== certificate.accountId) {
+      this.#counters.conflicts++;
+    } else if (isOurs || this.#options.isKnownAccount(certificate.accountId)) {
       this.#known.set(id, certificate);
       this.#strangers.delete(id);
-    } else if (!this.#known.has(id)) this.#strangers.set(id, certificate);
+    } else this.#strangers.set(id, { device: certificate, foundAt: this.#options.now() });
   }
 
   #verify(value: Value, { shortId, longId }: DeviceKeyIds): DeviceCertificate | undefined {
     if (value.kind !== 'plain' || value.type !== VALUE_TYPE.certificate) return undefined;
     try {
-      const device = verifyDeviceChain(parseChain(value.data), this.#options.unixMs());
-      if (shortId !== undefined && !shortId.equals(device.shortId)) return undefined;
-      if (longId !== undefined && toHex(longId) !== device.deviceId) return undefined;
-      return device;
+      const chain = parseChain(value.data);
+      // Before any signature is checked.
+      const key = chain[0] === undefined ? new Uint8Array() : certificateKey(chain[0]);
+      const fits =
+        (shortId === undefined || shortId.equals(shortKeyId(key))) &&
+        (longId === undefined || equalBytes(longId, longKeyId(key)));
+      if (fits) return verifyDeviceChain(chain, this.#options.unixMs());
+      this.#counters.badCertificates++;
+      return undefined;
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.#counters.badCertificates++;
       return undefined;
     }
   }
+}
+
+interface Stranger {
+  readonly device: DeviceCertificate;
+  readonly foundAt: Millis;
 }
 
 /** One search under up to two keys, until a certificate is taken or both have ended. */
@@ -207,10 +240,4 @@ class Lookup {
     this.#operations = [];
     this.#settle(found);
   }
-}
-
-/** A device id in text. @throws {DecodeError} unless it is 40 or 64 hex digits */
-export function parseDeviceId(text: string): DeviceKeyIds {
-  const bytes = fromHex(text);
-  return bytes.length === 32 ? { longId: bytes } : { shortId: new InfoHash(bytes) };
 }

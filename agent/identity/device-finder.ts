@@ -19,8 +19,8 @@ import type { SignatureVerifier } from './signature.ts';
 
 export interface DeviceFinderOptions {
   readonly dht: DhtClient;
-  readonly directory: CertificateDirectory;
-  readonly verifier: SignatureVerifier;
+  readonly directory: Pick<CertificateDirectory, 'find'>;
+  readonly verifier: Pick<SignatureVerifier, 'verify'>;
   /** Monotonic ms. */
   readonly now: () => Millis;
 }

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { createPublicKey, type KeyObject, webcrypto } from 'node:crypto';
+import { type KeyObject, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { toHex } from '../base/bytes.ts';
 import type { Random } from '../base/random.ts';
@@ -18,6 +18,7 @@ const SIGNING = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-384' };
 export interface IdentityKeys {
   readonly ca: KeyObject;
   readonly account: KeyObject;
+  /** Signs nothing here: its public half will do. */
   readonly device: KeyObject;
 }
 
@@ -89,8 +90,7 @@ function serialNumber(random: Random): Uint8Array {
 }
 
 function publicCryptoKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
-  const der = createPublicKey(key).export({ type: 'spki', format: 'der' });
-  return webcrypto.subtle.importKey('spki', der, SIGNING, true, ['verify']);
+  return webcrypto.subtle.importKey('spki', publicKeyDerOf(key), SIGNING, true, ['verify']);
 }
 
 function privateCryptoKey(key: KeyObject): Promise<webcrypto.CryptoKey> {

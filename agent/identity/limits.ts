@@ -56,10 +56,17 @@ export const MAX_REMEMBERED_VALUES = 1024;
  * are counted apart, so that no number of them pushes a known one out. About 8 KB each.
  */
 export const MAX_KNOWN_CERTIFICATES = 256;
-export const MAX_STRANGER_CERTIFICATES = 64;
+export const MAX_STRANGER_CERTIFICATES = 16;
+/**
+ * Somebody may have published a certificate of his own for a contact's device, and been first: what was found for a stranger
+ * is believed for this long.
+ */
+export const STRANGER_FRESH_MS = 60_000;
 /** Running certificate look-ups, counted in the same two groups. */
 export const MAX_KNOWN_LOOKUPS = 32;
 export const MAX_STRANGER_LOOKUPS = 8;
+/** Examined in one look-up; a storing node that sends more wants to keep us busy with signatures. */
+export const MAX_CERTIFICATES_PER_LOOKUP = 32;
 /** Opened values of one author that wait for the author's certificate. */
 export const MAX_WAITING_PER_AUTHOR = 8;
 

@@ -5,12 +5,8 @@ import type { DhtClient, DhtOperation, PutResult } from '../dht/client.ts';
 import { InfoHash } from '../dht/infohash.ts';
 import type { PlainValue, Value } from '../dht/value.ts';
 import type { DeviceCertificate } from './certificate.ts';
-import {
-  CertificateDirectory,
-  certificateKeys,
-  certificateValue,
-  type DeviceKeyIds,
-} from './certificate-directory.ts';
+import { CertificateDirectory } from './certificate-directory.ts';
+import { certificateKeys, certificateValue, type DeviceKeyIds } from './certificate-value.ts';
 import { DeviceFinder } from './device-finder.ts';
 import { type Content, sealValue, signValue } from './envelope.ts';
 import type { Identity } from './identity.ts';
@@ -68,7 +64,7 @@ export class SecureDht {
     this.#options = options;
     const { dht, identity, now, unixMs, isKnownAccount = () => false } = options;
     this.#verifier = options.verifier ?? new SignatureVerifier();
-    this.#directory = new CertificateDirectory({ dht, unixMs, isKnownAccount });
+    this.#directory = new CertificateDirectory({ dht, now, unixMs, isKnownAccount });
     this.#finder = new DeviceFinder({
       dht,
       directory: this.#directory,

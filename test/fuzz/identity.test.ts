@@ -65,7 +65,7 @@ describe('hostile bytes', () => {
         if (outcome instanceof Error) expect(outcome).toBeInstanceOf(DecodeError);
         else expect(outcome).toMatchObject({ value: content });
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -111,7 +111,7 @@ describe('hostile bytes', () => {
           expect(device.accountId).toBe(accountId);
         });
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 

@@ -5,7 +5,7 @@ import { InfoHash } from '../../agent/dht/infohash.ts';
 import type { EncryptedValue, Value } from '../../agent/dht/value.ts';
 import { announceDevice } from '../../agent/identity/announcement.ts';
 import type { DeviceCertificate } from '../../agent/identity/certificate.ts';
-import { certificateKeys, certificateValue } from '../../agent/identity/certificate-directory.ts';
+import { certificateKeys, certificateValue } from '../../agent/identity/certificate-value.ts';
 import { sealValue, signValue } from '../../agent/identity/envelope.ts';
 import type { Identity } from '../../agent/identity/identity.ts';
 import { inboxKey } from '../../agent/identity/inbox.ts';
@@ -22,6 +22,7 @@ import {
   MAX_STRANGER_LOOKUPS,
   MAX_WAITING_PER_AUTHOR,
   MAX_WAITING_PER_KEY,
+  STRANGER_FRESH_MS,
 } from '../../agent/identity/limits.ts';
 import type { PrivateKey } from '../../agent/identity/private-key.ts';
 import type { ReceivedContent } from '../../agent/identity/sealed-listener.ts';
@@ -511,6 +512,41 @@ describe('certificates of authors', () => {
     await settle(door);
     expect(heard[0]?.author.accountId).toBe(phone.accountId);
     expect(door.stats().certificates).toMatchObject({ known: 1, strangers: 0 });
+  });
+
+  test("another account's claim does not replace what is known of a device", async () => {
+    // The stranger is a contact too, and announces the phone's device as its own.
+    const door = station(front);
+    await station(phone).publish();
+    await new Promise<void>((done) => {
+      door.findDevices(phone.accountId, () => {}, done);
+    });
+    network.add(phone.device.shortId, await underOtherAccount('phone', 'stranger'));
+    const claim = await announceDevice(
+      phone.device.publicKeyDer,
+      privateKey(fixtureKey('stranger', 'account.key')),
+      5n,
+    );
+    network.add(InfoHash.fromHex(stranger.accountId), claim);
+    await new Promise<void>((done) => {
+      door.findDevices(stranger.accountId, () => {}, done);
+    });
+    expect(door.stats().certificates.conflicts).toBe(1);
+    listen(door);
+    network.add(frontInbox, await toFront(phone));
+    await settle(door);
+    expect(heard[0]?.author.accountId).toBe(phone.accountId);
+  });
+
+  test('of strangers are asked for again after a while, so that a false one does not stay', async () => {
+    const door = station(front, { isKnownAccount: (id) => id === phone.accountId });
+    network.add(phone.device.shortId, await underOtherAccount('phone', 'stranger'));
+    const { shortId } = phone.device;
+    expect((await door.findCertificate({ shortId }))?.accountId).toBe(stranger.accountId);
+    network.add(shortId, certificateValue(phone.device));
+    expect((await door.findCertificate({ shortId }))?.accountId).toBe(stranger.accountId);
+    now += STRANGER_FRESH_MS;
+    expect((await door.findCertificate({ shortId }))?.accountId).toBe(phone.accountId);
   });
 
   test('can be asked for by either id', async () => {
