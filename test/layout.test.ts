@@ -26,6 +26,7 @@ const DRIVERS = new Set([
   'base/random.ts',
   'base/native.ts',
   'base/store.ts',
+  'call/native-peer.ts',
   'dht/udp.ts',
   'dht/udp-batch.ts',
   'dht/udp-dgram.ts',

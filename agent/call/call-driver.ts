@@ -1,4 +1,5 @@
 import { type Clock, type Moment, readClock, WakeUp } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import { type Logger, shortId } from '../base/log.ts';
 import type { CallEvent, CallQuality, CallSnapshot, SecurityEvent } from '../events.ts';
 import type { Calls, CallsOutput, CallsStats, CallTarget } from './calls.ts';
@@ -66,6 +67,7 @@ export class CallDriver {
   readonly #lookups = new Map<string, { cancel(): void }>();
   #draining = false;
   #onIdle: (() => void) | undefined;
+  #isStopping = false;
 
   constructor(options: CallDriverOptions) {
     this.#options = options;
@@ -76,10 +78,11 @@ export class CallDriver {
   /**
    * Call all devices of an account.
    * @returns the call id; progress comes as events
-   * @throws {AgentError} `media-unavailable`, `busy`, `own-id`
+   * @throws {AgentError} `media-unavailable`, `busy`, `own-id`, `stopping`
    */
   async place(target: CallTarget): Promise<string> {
     await this.#options.transport.prepare();
+    if (this.#isStopping) throw new AgentError('stopping', 'the station stops');
     return this.#run((calls, at) => calls.place(target, at));
   }
 
@@ -99,11 +102,13 @@ export class CallDriver {
 
   /** A value from our inbox. @param from whose signature it bears; its account was checked */
   receiveSignal(bytes: Uint8Array, from: DeviceRef): void {
+    if (this.#isStopping && this.#options.calls.isIdle) return; // nobody is here any more
     this.#run((calls, at) => calls.receiveSignal(bytes, from, at));
   }
 
   /** End every call (a second at most), then close media so that the process can end. */
   async shutdown(): Promise<void> {
+    this.#isStopping = true;
     const idle = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });

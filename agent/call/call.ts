@@ -12,6 +12,7 @@ import { ENDED_BY_PEER, endType } from './end.ts';
 import {
   BYE_MS,
   CONNECT_MS,
+  HOLD_MS,
   PREPARE_MS,
   REACTION_MS,
   RESEND_MS,
@@ -37,12 +38,16 @@ const TIMERS = {
   connect: CONNECT_MS,
   /** Answered, and no media yet: try a second connection. */
   retry: RETRY_MS,
+  /** The caller has our second answer by now: use its candidates (see IncomingCall). */
+  hold: HOLD_MS,
   /** Nothing came from the far side: `lost`. */
   silence: SILENCE_MS,
   /** The far side did not confirm our good-bye: tell it by a signal. */
   bye: BYE_MS,
 } as const satisfies Record<string, Millis>;
 type Timer = keyof typeof TIMERS;
+/** Those that mean something else to a caller than to a callee. */
+export type RoleTimer = 'reaction' | 'resend' | 'ring' | 'retry' | 'hold';
 
 /**
  * The states of a call: what is published (a state without phase keeps the one before), which timers may run in it, and
@@ -64,11 +69,11 @@ const STATES = {
   /** In: it rings here. */
   alerting: { phase: 'incoming', timers: ['ring'], next: ['answering', 'ended'] },
   /** In: someone answered, media describes our side. */
-  answering: { phase: undefined, timers: ['prepare'], next: ['connecting', 'ended'] },
+  answering: { phase: undefined, timers: ['prepare', 'hold'], next: ['connecting', 'ended'] },
   /** Both sides are described, media looks for a way. */
   connecting: {
     phase: undefined,
-    timers: ['prepare', 'connect', 'retry'],
+    timers: ['prepare', 'connect', 'retry', 'hold'],
     next: ['established', 'ended'],
   },
   /** People talk. Back to `connecting` when the caller comes with a second offer. */
@@ -176,7 +181,7 @@ export abstract class Call {
   protected abstract onLocalCandidates(candidates: readonly Candidate[], at: Moment): void;
   /** No way was found by this attempt, in state `connecting`. */
   protected abstract onNoPath(at: Moment): void;
-  protected abstract onTimer(timer: 'reaction' | 'resend' | 'ring' | 'retry', at: Moment): void;
+  protected abstract onTimer(timer: RoleTimer, at: Moment): void;
   /** Devices that believe they are in this call. */
   protected abstract involved(): readonly PeerDevice[];
   /** Every device that may still say something about it. */
@@ -384,6 +389,7 @@ export abstract class Call {
       case 'resend':
       case 'ring':
       case 'retry':
+      case 'hold':
         this.onTimer(timer, at);
         break;
       default:

@@ -1,5 +1,5 @@
 import type { Moment } from '../base/clock.ts';
-import { Call, type CallOutputs, type CallParties, type Verdict } from './call.ts';
+import { Call, type CallOutputs, type CallParties, type RoleTimer, type Verdict } from './call.ts';
 import { type Candidate, limitCandidates, type SessionDescription } from './description.ts';
 import { MAX_ATTEMPTS, MAX_REPEATED_REPLIES } from './limits.ts';
 import { type DeviceRef, type PeerDevice, peerDevice } from './ring-group.ts';
@@ -11,8 +11,9 @@ export type Offer = Extract<Signal, { kind: 'offer' }>;
 export class IncomingCall extends Call {
   readonly offeredAtUnixMs: number;
   readonly #caller: PeerDevice;
-  /** The newest offer, with the candidates that came before we answered it. */
+  /** The newest offer, with all candidates that media does not have yet. */
   #offer: Offer;
+  #keepsCandidates = true;
   /** What the caller was last told, for when it asks again. */
   #lastReply: SignalBody | undefined;
 
@@ -97,20 +98,37 @@ export class IncomingCall extends Call {
 
   #onRemoteCandidates({ attempt, candidates }: Extract<Signal, { kind: 'candidates' }>): Verdict {
     if (attempt !== this.attempt || !this.isLive) return 'unexpected';
-    if (this.state === 'alerting') {
-      const { description } = this.#offer;
-      const all = limitCandidates([...description.candidates, ...candidates]);
-      this.#offer = { ...this.#offer, description: { ...description, candidates: all } };
-    } else {
-      this.media({ kind: 'candidates', attempt, candidates });
-    }
+    const { description } = this.#offer;
+    const all = limitCandidates([...description.candidates, ...candidates]);
+    this.#offer = { ...this.#offer, description: { ...description, candidates: all } };
+    if (!this.#keepsCandidates) this.#passCandidates();
     return 'taken';
   }
 
+  /**
+   * Answer the newest offer. Where the first connection failed, the caller's candidates are kept back a moment: else ours may reach it while it
+   * still takes in our answer, and the library then fails both sides (webrtc-sip.md 5, "second race"). The caller finds us meanwhile.
+   */
   #answerOffer(at: Moment): void {
     this.#lastReply = undefined;
     this.arm('prepare', at);
-    this.media({ kind: 'answer', attempt: this.attempt, offer: this.#offer.description });
+    const { attempt, description } = this.#offer;
+    this.#keepsCandidates = attempt > 1;
+    if (this.#keepsCandidates) this.arm('hold', at);
+    const offer = this.#keepsCandidates ? { ...description, candidates: [] } : description;
+    this.media({ kind: 'answer', attempt, offer });
+    if (!this.#keepsCandidates) this.#forgetCandidates();
+  }
+
+  #passCandidates(): void {
+    const { attempt, description } = this.#offer;
+    this.media({ kind: 'candidates', attempt, candidates: description.candidates });
+    this.#forgetCandidates();
+  }
+
+  #forgetCandidates(): void {
+    const description = { ...this.#offer.description, candidates: [] };
+    this.#offer = { ...this.#offer, description };
   }
 
   protected onDescribed(description: SessionDescription, at: Moment): void {
@@ -136,10 +154,23 @@ export class IncomingCall extends Call {
     if (this.attempt >= MAX_ATTEMPTS) this.end('no_path', at, 'no_path');
   }
 
-  protected onTimer(timer: 'reaction' | 'resend' | 'ring' | 'retry', at: Moment): void {
-    if (timer !== 'ring') throw new Error(`an incoming call has no timer ${timer}`);
-    this.tell(this.#caller, { kind: 'refuse', reason: 'no_answer' }, at);
-    this.end('no_answer', at);
+  protected onTimer(timer: RoleTimer, at: Moment): void {
+    switch (timer) {
+      case 'ring':
+        this.tell(this.#caller, { kind: 'refuse', reason: 'no_answer' }, at);
+        this.end('no_answer', at);
+        break;
+      case 'hold':
+        this.#keepsCandidates = false;
+        this.#passCandidates();
+        break;
+      case 'reaction': // a caller's, like the next two
+      case 'resend':
+      case 'retry':
+        break;
+      default:
+        timer satisfies never;
+    }
   }
 
   protected involved(): readonly PeerDevice[] {

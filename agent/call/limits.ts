@@ -2,7 +2,7 @@ import type { Millis } from '../base/clock.ts';
 
 // Formats.
 
-/** The largest signal that is decoded: an offer with every candidate is about 480 bytes. */
+/** The largest signal that is decoded. An offer with everything it may have is 567 bytes. */
 export const MAX_SIGNAL_BYTES = 1024;
 /** Candidates of one side. A host with four addresses, a STUN and a TURN server has seven. */
 export const MAX_CANDIDATES = 16;
@@ -51,6 +51,7 @@ export const RESEND_MS: Millis = 4_000;
 export const RING_MS: Millis = 30_000;
 export const CONNECT_MS: Millis = 12_000;
 export const RETRY_MS: Millis = 5_000;
+export const HOLD_MS: Millis = 1_000;
 export const SILENCE_MS: Millis = 6_000;
 export const BYE_MS: Millis = 1_000;
 

@@ -1,5 +1,5 @@
 import type { Moment } from '../base/clock.ts';
-import { Call, type CallOutputs, type CallParties, type Verdict } from './call.ts';
+import { Call, type CallOutputs, type CallParties, type RoleTimer, type Verdict } from './call.ts';
 import { type Candidate, limitCandidates, type SessionDescription } from './description.ts';
 import { MAX_ATTEMPTS, MAX_REPEATED_REPLIES } from './limits.ts';
 import { type DeviceRef, type PeerDevice, RingGroup } from './ring-group.ts';
@@ -163,7 +163,7 @@ export class OutgoingCall extends Call {
     this.tell(device, offer, at);
   }
 
-  protected onTimer(timer: 'reaction' | 'resend' | 'ring' | 'retry', at: Moment): void {
+  protected onTimer(timer: RoleTimer, at: Moment): void {
     switch (timer) {
       case 'reaction':
         this.#ring.giveUpOnSilent();
@@ -180,6 +180,8 @@ export class OutgoingCall extends Call {
         break;
       case 'retry':
         if (this.attempt < MAX_ATTEMPTS) this.#tryAgain(at);
+        break;
+      case 'hold': // a callee's
         break;
       default:
         timer satisfies never;

@@ -342,8 +342,14 @@ describe('shutdown', () => {
     expect(a.calls.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test('without a call: at once', async () => {
-    await new World().add('a').driver.shutdown();
+  test('without a call: at once; and then nobody is here any more', async () => {
+    const world = new World();
+    const [a, b] = [world.add('a'), world.add('b')];
+    await b.driver.shutdown();
+    await expect(b.dial('a')).rejects.toMatchObject({ code: 'stopping' });
+    await a.dial('b');
+    world.run(1_000);
+    expect(b.events).toEqual([]);
   });
 });
 
