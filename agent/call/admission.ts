@@ -29,7 +29,10 @@ export type Admittance =
   | { readonly kind: 'refuse'; readonly tell: boolean }
   | { readonly kind: 'drop'; readonly reason: 'stale' | 'unknownCall' | 'tooMany' };
 
-/** Decides who may begin a call, before anything is made for it. Strangers change nothing here but two counters. */
+/**
+ * Decides who may begin a call, before anything is made for it. Strangers change nothing here but
+ * two counters.
+ */
 export class Admission {
   readonly #policy: CallPolicy;
   readonly #strangers = new Strangers();

@@ -17,8 +17,8 @@ export interface CallSignalling {
   /** Put `bytes` into the inbox of a device, signed and encrypted. Must not throw. */
   send(to: DeviceRef, bytes: Uint8Array): void;
   /**
-   * Look up the devices of an account. `onDevice` for each, as soon as it is found and its certificates are good; then `onDone`, unless
-   * cancelled.
+   * Look up the devices of an account. `onDevice` for each, as soon as it is found and its
+   * certificates are good; then `onDone`, unless cancelled.
    */
   findDevices(
     accountId: string,
@@ -59,7 +59,10 @@ export interface CallDriverStats extends CallsStats {
   readonly media: Readonly<Record<string, MediaStats>>;
 }
 
-/** Drives `Calls`: hands its outputs to media, signalling, voice and events, and what those say back to it. */
+/**
+ * Drives `Calls`: hands its outputs to media, signalling, voice and events, and what those say back
+ * to it.
+ */
 export class CallDriver {
   readonly #options: CallDriverOptions;
   readonly #timer: Pick<WakeUp, 'arm' | 'disarm'>;
@@ -127,7 +130,10 @@ export class CallDriver {
     return { ...this.#options.calls.stats(), media: Object.fromEntries(media) };
   }
 
-  /** One input, then everything that follows from it. Inputs that come from inside the drain add to it. */
+  /**
+   * One input, then everything that follows from it. Inputs that come from inside the drain add to
+   * it.
+   */
   #run<Result>(input: (calls: Calls, at: Moment) => Result): Result {
     const { calls, clock, voice } = this.#options;
     for (const [callId, { hasVoice }] of this.#media) {

@@ -50,8 +50,8 @@ type Timer = keyof typeof TIMERS;
 export type RoleTimer = 'reaction' | 'resend' | 'ring' | 'retry' | 'hold';
 
 /**
- * The states of a call: what is published (a state without phase keeps the one before), which timers may run in it, and
- * which states may follow.
+ * The states of a call: what is published (a state without phase keeps the one before), which
+ * timers may run in it, and which states may follow.
  */
 const STATES = {
   /** Out: media describes our side, devices are looked up and get the offer. */
@@ -106,8 +106,9 @@ export interface CallParties {
 }
 
 /**
- * One call: states, timers, and how it ends. It knows no media and no network: what it wants comes out of `outputs`, what happened goes in.
- * OutgoingCall and IncomingCall add what only a caller or a callee does.
+ * One call: states, timers, and how it ends. It knows no media and no network: what it wants comes
+ * out of `outputs`, what happened goes in. OutgoingCall and IncomingCall add what only a caller or
+ * a callee does.
  */
 export abstract class Call {
   readonly direction: CallDirection;

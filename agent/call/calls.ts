@@ -13,7 +13,7 @@ import { OutgoingCall } from './outgoing-call.ts';
 import type { DeviceRef } from './ring-group.ts';
 import { decodeSignal, encodeSignal, type Signal, type SignalBody } from './signal.ts';
 
-/** What the calls want done. `devices`: look up the devices of an account, until the call closes its media. */
+/** What the calls want done. `devices`: look those of an account up, until the call ends. */
 export type CallsOutput =
   | {
       readonly type: 'signal';
@@ -68,15 +68,16 @@ export interface CallsStats {
 }
 
 /**
- * All calls of this device: which signal belongs to which, who may begin one, and who wins when two call each other. The shape of `Engine`
- * without datagrams: after every call of a method drain `poll`, then arm one timer for `nextTimeout`.
+ * All calls of this device: which signal belongs to which, who may begin one, and who wins when two
+ * call each other. The shape of `Engine` without datagrams: after every call of a method drain
+ * `poll`, then arm one timer for `nextTimeout`.
  */
 export class Calls {
   readonly #own: DeviceRef;
   readonly #admission: Admission;
   readonly #random: Random;
   readonly #calls = new Map<string, Call>();
-  /** Calls that are over, with what to say once more to a device that has not heard it, by device id. */
+  /** Calls that are over, and what to say once more to a device that has not heard it. */
   readonly #ended = new BoundedMap<string, Map<string, SignalBody>>(MAX_ENDED_CALLS);
   readonly #dropped = { ...DROPS };
   #busy = 0;
@@ -188,8 +189,8 @@ export class Calls {
     if (signal.to !== this.#own.deviceId || signal.from !== from.deviceId) {
       this.#drop('misaddressed');
     } else if (call !== undefined) {
-      // No look at the date: the call id and the sequence make a signal of a running call fresh, and a clock that is set
-      // while people talk must not cut them off.
+      // No look at the date: the call id and the sequence make a signal of a running call fresh,
+      // and a clock that is set while people talk must not cut them off.
       const verdict = call.receive(signal, from, at);
       if (verdict !== 'taken') this.#drop(verdict);
     } else if (this.#ended.has(signal.callId)) {
@@ -252,7 +253,7 @@ export class Calls {
     }
   }
 
-  /** A device that asks again, or answers too late, has not heard how the call ended: tell it once more. */
+  /** A device that asks again, or answers late, has not heard how the call ended: tell it once. */
   #toEndedCall(signal: Signal, from: DeviceRef, at: Moment): void {
     this.#drop('repeated');
     if (signal.kind !== 'answer' && signal.kind !== 'offer') return;
@@ -301,9 +302,10 @@ export class Calls {
   }
 
   /**
-   * Make room for an offer where it concerns the call that is there: we call each other, or the same device calls again.
-   * Of two calls that cross, the one with the lower id stays: both sides see both ids, so both decide the same. Who loses
-   * takes the other's call at once: he wanted to talk to just this person.
+   * Make room for an offer where it concerns the call that is there: we call each other, or the
+   * same device calls again. Of two calls that cross, the one with the lower id stays: both sides
+   * see both ids, so both decide the same. Who loses takes the other's call at once: he wanted to
+   * talk to just this person.
    */
   #makeRoom(offer: Offer, from: DeviceRef, at: Moment): 'glare' | 'stale' | 'ours-lost' | 'none' {
     const live = this.#live();

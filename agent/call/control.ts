@@ -3,8 +3,9 @@ import { DecodeError } from '../base/errors.ts';
 import { HANGUP_REASONS, type HangupReason } from './signal.ts';
 
 /**
- * Frames on the control channel, the data channel beside the audio. It is bound to the signed offer and answer by the DTLS fingerprint, so
- * what comes through it comes from the device that was called. One byte of kind, then:
+ * Frames on the control channel, the data channel beside the audio. It is bound to the signed offer
+ * and answer by the DTLS fingerprint, so what comes through it comes from the device that was
+ * called. One byte of kind, then:
  *
  *     1 heartbeat  –         once a second
  *     2 bye        reason 1  the call is over

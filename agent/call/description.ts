@@ -4,8 +4,9 @@ import { DecodeError } from '../base/errors.ts';
 import { MAX_CANDIDATES, MAX_ICE_CREDENTIAL_CHARS } from './limits.ts';
 
 /**
- * What one side of a call tells the other about its media: all of SDP that differs from call to call. `sdp.ts` puts it
- * into SDP and takes it out; here is its binary form (webrtc-sip.md 5), big endian:
+ * What one side of a call tells the other about its media: all of SDP that differs from call to
+ * call. `sdp.ts` puts it into SDP and takes it out; here is its binary form (webrtc-sip.md 5), big
+ * endian:
  *
  *     setup role   1   0 actpass, 1 active, 2 passive
  *     ufrag        1 + n
@@ -15,7 +16,9 @@ import { MAX_CANDIDATES, MAX_ICE_CREDENTIAL_CHARS } from './limits.ts';
  *     candidates   1 + n × (kind and family 1, address 4 or 16, port 2)
  */
 export interface SessionDescription {
-  /** DTLS role (RFC 5763 section 5). An offer says `active`: webrtc-sip.md 5, "the one-second step". */
+  /**
+   * DTLS role (RFC 5763 section 5). An offer says `active`: webrtc-sip.md 5, "the one-second step".
+   */
   readonly setup: SetupRole;
   readonly ufrag: string;
   readonly password: string;
@@ -72,7 +75,10 @@ export function writeCandidates(writer: Writer, candidates: readonly Candidate[]
   }
 }
 
-/** @throws {DecodeError} also for an address that no peer can have: our checks must not be aimed at a whole network */
+/**
+ * @throws {DecodeError} also for an address that no peer can have: our checks must not be aimed at
+ * a whole network
+ */
 export function readCandidates(reader: Reader): Candidate[] {
   const count = reader.uint8();
   if (count > MAX_CANDIDATES) throw new DecodeError('too many candidates');
@@ -100,8 +106,8 @@ export function isUnicast({ ip, port }: Candidate): boolean {
 }
 
 /**
- * At most MAX_CANDIDATES. The reflexive and relayed ones come last in what a library lists, and are the ones that get
- * through a router: they stay, and addresses of the host fill the rest.
+ * At most MAX_CANDIDATES. The reflexive and relayed ones come last in what a library lists, and are
+ * the ones that get through a router: they stay, and addresses of the host fill the rest.
  */
 export function limitCandidates(candidates: readonly Candidate[]): Candidate[] {
   const outside = candidates.filter(({ kind }) => kind !== 'host').slice(0, MAX_CANDIDATES / 2);

@@ -6,8 +6,9 @@ import type { MediaConnection, MediaEvent, MediaStats, MediaTransport } from './
 import type { HangupReason } from './signal.ts';
 
 /**
- * Media without a network, for tests: connections of one FakeMediaNetwork find each other when their descriptions match, and fail as the
- * real ones do: a wrong fingerprint at once, no path after 39.5 s, a far side that vanished after 12.7 s (webrtc-sip.md 3 and 5).
+ * Media without a network, for tests: connections of one FakeMediaNetwork find each other when
+ * their descriptions match, and fail as the real ones do: a wrong fingerprint at once, no path
+ * after 39.5 s, a far side that vanished after 12.7 s (webrtc-sip.md 3 and 5).
  */
 
 const NO_PATH_MS: Millis = 39_500;
@@ -25,7 +26,9 @@ export interface FakeMediaOptions {
 export class FakeMediaNetwork {
   readonly options: FakeMediaOptions;
   readonly #byUfrag = new Map<string, FakeConnection>();
-  /** The next so many connections fail the moment they are answered: the race of webrtc-sip.md 5. */
+  /**
+   * The next so many connections fail the moment they are answered: the race of webrtc-sip.md 5.
+   */
   races = 0;
 
   constructor(options: FakeMediaOptions) {
@@ -212,7 +215,9 @@ export class FakeConnection implements MediaConnection {
     });
   }
 
-  /** Both sides are the ones that they were described as, and one of them knows where the other is. */
+  /**
+   * Both sides are the ones that they were described as, and one of them knows where the other is.
+   */
   #tryToConnect(): void {
     const peer = this.#network.find(this.#remote?.ufrag ?? '');
     if (peer === undefined || this.#state !== 'connecting' || peer.#state !== 'connecting') return;

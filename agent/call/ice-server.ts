@@ -13,8 +13,9 @@ export interface IceServer {
 const DEFAULT_PORT = 3478;
 
 /**
- * `ice.stun` and `ice.turn` of the configuration: `stun:host[:port]` and `turn:user:password@host[:port]` (RFC 7064, RFC 7065 with the
- * credentials in front). The scheme may be left out. Percent signs escape `:` and `@` in credentials.
+ * `ice.stun` and `ice.turn` of the configuration: `stun:host[:port]` and
+ * `turn:user:password@host[:port]` (RFC 7064, RFC 7065 with the credentials in front). The scheme
+ * may be left out. Percent signs escape `:` and `@` in credentials.
  * @throws {AgentError} `bad-ice-server`; the password is not in its text
  */
 export function parseIceServer(kind: IceServer['kind'], text: string): IceServer {

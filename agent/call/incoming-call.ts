@@ -106,8 +106,9 @@ export class IncomingCall extends Call {
   }
 
   /**
-   * Answer the newest offer. Where the first connection failed, the caller's candidates are kept back a moment: else ours may reach it while it
-   * still takes in our answer, and the library then fails both sides (webrtc-sip.md 5, "second race"). The caller finds us meanwhile.
+   * Answer the newest offer. Where the first connection failed, the caller's candidates are kept
+   * back a moment: else ours may reach it while it still takes in our answer, and the library then
+   * fails both sides (webrtc-sip.md 5, "second race"). The caller finds us meanwhile.
    */
   #answerOffer(at: Moment): void {
     this.#lastReply = undefined;

@@ -4,8 +4,8 @@ import { AgentError, errorText } from '../base/errors.ts';
 import type { IceServer } from './ice-server.ts';
 
 /**
- * Loading and unloading of node-datachannel. It is loaded with the first call, so that an idle station does not carry its 7 MB
- * (webrtc-sip.md 1).
+ * Loading and unloading of node-datachannel. It is loaded with the first call, so that an idle
+ * station does not carry its 7 MB (webrtc-sip.md 1).
  */
 
 export type Library = typeof import('node-datachannel').default;
@@ -33,8 +33,9 @@ export function loadLibrary(): Promise<Library> {
 }
 
 /**
- * Try what the library will do next: open a UDP socket. Where it cannot (an address that is not ours, no file descriptor left) it throws through
- * `setLocalDescription` in a way that ends the process.
+ * Try what the library will do next: open a UDP socket. Where it cannot (an address that is not
+ * ours, no file descriptor left) it throws through `setLocalDescription` in a way that ends the
+ * process.
  * @throws {Error} a system error, in words for the log
  */
 export function requireUdpSocket(bindAddress = '0.0.0.0'): Promise<void> {
@@ -49,14 +50,18 @@ export function requireUdpSocket(bindAddress = '0.0.0.0'): Promise<void> {
 }
 
 /**
- * Close everything the library has open, in the whole process, and stop its threads: without it the process lingers for
- * seconds (webrtc-sip.md 3). At the end of the program only. Does nothing when there was no call.
+ * Close everything the library has open, in the whole process, and stop its threads: without it the
+ * process lingers for seconds (webrtc-sip.md 3). At the end of the program only. Does nothing when
+ * there was no call.
  */
 export function shutdownMedia(): void {
   loaded?.cleanup();
 }
 
-/** An object with a relay type is a TURN server, one without a STUN server. As URLs, IPv6 addresses are refused. */
+/**
+ * An object with a relay type is a TURN server, one without a STUN server. As URLs, IPv6 addresses
+ * are refused.
+ */
 export function iceServerForLibrary({ kind, host, port, username = '', password = '' }: IceServer) {
   const address = { hostname: host, port };
   if (kind === 'stun') return address;

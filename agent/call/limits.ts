@@ -6,7 +6,7 @@ import type { Millis } from '../base/clock.ts';
 export const MAX_SIGNAL_BYTES = 1024;
 /** Candidates of one side. A host with four addresses, a STUN and a TURN server has seven. */
 export const MAX_CANDIDATES = 16;
-/** RFC 8839 section 5.4 allows 256 characters; libdatachannel writes 4 and 22, browsers 4 and 24. */
+/** RFC 8839 section 5.4 allows 256; libdatachannel writes 4 and 22, browsers 4 and 24. */
 export const MAX_ICE_CREDENTIAL_CHARS = 64;
 /** Frames of the control channel. The largest has 2 bytes; later ones may carry a short command. */
 export const MAX_CONTROL_BYTES = 4096;
@@ -15,7 +15,7 @@ export const MAX_RTP_BYTES = 1500;
 
 // Tables.
 
-/** Calls that dial, ring or run at once. One loudspeaker, one visitor; whoever comes second hears busy. */
+/** Calls that dial, ring or run at once. One loudspeaker, one visitor; the second hears busy. */
 export const MAX_LIVE_CALLS = 1;
 /** All calls, with those that still say good-bye. */
 export const MAX_CALLS = 4;
@@ -28,7 +28,10 @@ export const MAX_WATCHED_PEERS = 128;
 /** Offers that one contact may make: this many at once, then one in OFFER_REFILL_MS. */
 export const OFFER_BURST = 6;
 export const OFFER_REFILL_MS: Millis = 10_000;
-/** Refusals that are sent to strangers, all together. Beyond it they hear nothing: an answer costs us two RSA operations. */
+/**
+ * Refusals that are sent to strangers, all together. Beyond it they hear nothing: an answer costs
+ * us two RSA operations.
+ */
 export const REFUSAL_BURST = 4;
 export const REFUSAL_REFILL_MS: Millis = 15_000;
 /** How often one call repeats its last reply when the caller repeats its offer. */
@@ -58,7 +61,10 @@ export const BYE_MS: Millis = 1_000;
 // Times of the media driver (webrtc.ts).
 
 export const HEARTBEAT_MS: Millis = 1_000;
-/** The offer leaves when gathering is complete or after this; later candidates follow alone (webrtc-sip.md 5). */
+/**
+ * The offer leaves when gathering is complete or after this; later candidates follow alone
+ * (webrtc-sip.md 5).
+ */
 export const GATHER_MS: Millis = 300;
 /** How long a closing connection waits for its last frame to be confirmed. */
 export const LINGER_MS: Millis = 400;

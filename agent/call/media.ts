@@ -2,8 +2,8 @@ import type { Candidate, SessionDescription } from './description.ts';
 import type { HangupReason } from './signal.ts';
 
 /**
- * What a call wants of its media. `attempt` numbers the connections of one call; a command with a higher one begins a new
- * connection and closes the one before.
+ * What a call wants of its media. `attempt` numbers the connections of one call; a command with a
+ * higher one begins a new connection and closes the one before.
  */
 export type MediaCommand =
   | { readonly kind: 'offer'; readonly attempt: number }
@@ -58,11 +58,15 @@ export interface MediaConnection {
   /** Candidates of the far side; those that come before its description wait for it. */
   addCandidates(candidates: readonly Candidate[]): void;
   /**
-   * Send one RTP packet (12-byte header, payload type OPUS_PAYLOAD_TYPE, our SSRC). The bytes are copied.
+   * Send one RTP packet (12-byte header, payload type OPUS_PAYLOAD_TYPE, our SSRC). The bytes are
+   * copied.
    * @returns false, and counts, when there is no open track
    */
   sendRtp(packet: Uint8Array): boolean;
-  /** Where RTP from the far side goes: one handler. RTCP does not come here. The packet belongs to the handler. */
+  /**
+   * Where RTP from the far side goes: one handler. RTCP does not come here. The packet belongs to
+   * the handler.
+   */
   onRtp(handler: ((packet: Uint8Array) => void) | undefined): void;
   /** Say that the call is over → `bye-heard`, or nothing. */
   bye(reason: HangupReason): void;

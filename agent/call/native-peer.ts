@@ -3,8 +3,9 @@ import { MAX_CONTROL_BYTES } from './limits.ts';
 import { AUDIO_MID, OPUS_FORMAT, OPUS_PAYLOAD_TYPE } from './sdp.ts';
 
 /**
- * One connection of the library with its track and its channel, made safe: what ends the process when it is done in another order, without
- * a handler or with an exception (webrtc-sip.md 3) is done right here, once.
+ * One connection of the library with its track and its channel, made safe: what ends the process
+ * when it is done in another order, without a handler or with an exception (webrtc-sip.md 3) is
+ * done right here, once.
  */
 
 type PeerConnection = InstanceType<Library['PeerConnection']>;
@@ -32,8 +33,9 @@ export interface PeerHandlers {
 }
 
 /**
- * Objects that the library has not called closed yet. It calls into a wrapper that was collected before that, and so would `cleanup`: its list
- * of wrappers loses only those whose closed callback is set and has run. Both end the process.
+ * Objects that the library has not called closed yet. It calls into a wrapper that was collected
+ * before that, and so would `cleanup`: its list of wrappers loses only those whose closed callback
+ * is set and has run. Both end the process.
  */
 const retained = new Set<object>();
 
@@ -59,7 +61,8 @@ export class NativePeer {
     const audio = new library.Audio(AUDIO_MID, 'SendRecv');
     audio.addOpusCodec(OPUS_PAYLOAD_TYPE, OPUS_FORMAT);
     audio.addSSRC(ssrc, 'doorward', 'voice', 'voice');
-    // Before setRemoteDescription, and without onTrack: two wrappers of one track silence each other.
+    // Before setRemoteDescription, and without onTrack: two wrappers of one track silence each
+    // other.
     const track = pc.addTrack(audio);
     const channel = pc.createDataChannel('control', { negotiated: true, id: 0 });
 
@@ -141,7 +144,8 @@ export class NativePeer {
   }
 
   /**
-   * Close channel, track and connection, in this order: any other leaks 37 kB. Not from inside a handler.
+   * Close channel, track and connection, in this order: any other leaks 37 kB. Not from inside a
+   * handler.
    * @returns when the library has called all three closed
    */
   close(): Promise<void> {
@@ -182,8 +186,8 @@ function sent(send: () => boolean): boolean {
 }
 
 /**
- * Every callback of the library goes through here. An exception that reached it would abort the process; one of ours is a bug, and is
- * thrown where Node can show it.
+ * Every callback of the library goes through here. An exception that reached it would abort the
+ * process; one of ours is a bug, and is thrown where Node can show it.
  */
 function callback<Arguments extends unknown[]>(
   handle: (...values: Arguments) => void,

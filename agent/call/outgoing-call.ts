@@ -6,8 +6,9 @@ import { type DeviceRef, type PeerDevice, RingGroup } from './ring-group.ts';
 import { MEDIA_WANTED, type RefuseReason, type Signal, type SignalBody } from './signal.ts';
 
 /**
- * A call that we make. All devices of the contact get the same offer; the first answer wins and the others are told. Devices are looked up
- * while media makes the offer; each gets it as soon as both are there.
+ * A call that we make. All devices of the contact get the same offer; the first answer wins and the
+ * others are told. Devices are looked up while media makes the offer; each gets it as soon as both
+ * are there.
  */
 export class OutgoingCall extends Call {
   protected attempt = 1;
@@ -188,7 +189,10 @@ export class OutgoingCall extends Call {
     }
   }
 
-  /** `failed` soon after the answer is mostly a race in the library (webrtc-sip.md 5): once more, now. */
+  /**
+   * `failed` soon after the answer is mostly a race in the library (webrtc-sip.md 5): once more,
+   * now.
+   */
   protected onNoPath(at: Moment): void {
     if (this.attempt < MAX_ATTEMPTS) this.#tryAgain(at);
     else this.end('no_path', at, 'no_path');

@@ -2,8 +2,8 @@
 const WINDOW = 32;
 
 /**
- * Takes each sequence number once, in any order within a window: the DHT delivers a signal again and out of turn.
- * (The idea is RFC 4303 section 3.4.3.)
+ * Takes each sequence number once, in any order within a window: the DHT delivers a signal again
+ * and out of turn. (The idea is RFC 4303 section 3.4.3.)
  */
 export class ReplayWindow {
   #highest = -1;

@@ -12,8 +12,9 @@ import {
 import { MAX_CONTROL_BYTES } from './limits.ts';
 
 /**
- * Between SDP (RFC 8866) as libdatachannel writes and reads it, and the few fields that differ from call to call. Everything else is
- * this template: Opus as payload type 111 on mid 0, the control channel on mid 1, both bundled.
+ * Between SDP (RFC 8866) as libdatachannel writes and reads it, and the few fields that differ from
+ * call to call. Everything else is this template: Opus as payload type 111 on mid 0, the control
+ * channel on mid 1, both bundled.
  */
 
 export const AUDIO_MID = '0';
@@ -85,7 +86,10 @@ export function parseSdp(sdp: string): SessionDescription {
 // RFC 8445 section 5.1.2.2, recommended values.
 const TYPE_PREFERENCE = { host: 126, prflx: 110, srflx: 100, relay: 0 } as const;
 
-/** `candidate:1 1 UDP 2130706431 192.0.2.1 50000 typ host` (RFC 8839 section 5.1). @param index position, 0 = preferred */
+/**
+ * `candidate:1 1 UDP 2130706431 192.0.2.1 50000 typ host` (RFC 8839 section 5.1). @param index
+ * position, 0 = preferred
+ */
 export function formatCandidate({ kind, ip, port }: Candidate, index: number): string {
   // RFC 8445 section 5.1.2.1, component 1.
   const priority = TYPE_PREFERENCE[kind] * 2 ** 24 + (65535 - index) * 2 ** 8 + 255;
@@ -93,7 +97,9 @@ export function formatCandidate({ kind, ip, port }: Candidate, index: number): s
   return `candidate:${index + 1} 1 UDP ${priority} ${formatIp(ip)} ${port} typ ${kind}${related}`;
 }
 
-/** @returns undefined for what we cannot use: TCP, other components, host names (mDNS), other lines */
+/**
+ * @returns undefined for what we cannot use: TCP, other components, host names (mDNS), other lines
+ */
 export function parseCandidate(line: string): Candidate | undefined {
   const match =
     /^(?:a=)?candidate:\S+ 1 udp \d+ (\S+) (\d{1,5}) typ (\w+)/i.exec(line) ?? undefined;

@@ -12,9 +12,9 @@ import {
 import { MAX_SIGNAL_BYTES } from './limits.ts';
 
 /**
- * What two devices tell each other to make, refuse and end a call. A signal travels inside a value that is signed by the
- * sending device and encrypted to the receiving one, so both parties and the time stand in the signed part. Ours alone, no
- * standard; big endian:
+ * What two devices tell each other to make, refuse and end a call. A signal travels inside a value
+ * that is signed by the sending device and encrypted to the receiving one, so both parties and the
+ * time stand in the signed part. Ours alone, no standard; big endian:
  *
  *     version      1   1
  *     kind         1
@@ -47,7 +47,9 @@ export interface SignalHeader {
 export type SignalBody =
   | {
       readonly kind: 'offer';
-      /** Which connection of this call: 1, then 2 when the first found no way. An answer repeats it. */
+      /**
+       * Which connection of this call: 1, then 2 when the first found no way. An answer repeats it.
+       */
       readonly attempt: number;
       /** Bits of MEDIA. */
       readonly media: number;
@@ -73,7 +75,10 @@ export type SignalBody =
 
 export type SignalKind = SignalBody['kind'];
 
-/** Bits of `media`. A receiver takes part in what it knows and leaves the rest; both of these are always wanted. */
+/**
+ * Bits of `media`. A receiver takes part in what it knows and leaves the rest; both of these are
+ * always wanted.
+ */
 export const MEDIA = { audio: 1, control: 2 } as const;
 export const MEDIA_WANTED = MEDIA.audio | MEDIA.control;
 

@@ -4,8 +4,9 @@ import { REFUSAL_BURST, REFUSAL_REFILL_MS, SECURITY_EVENT_INTERVAL_MS } from './
 import { TokenBucket } from './token-bucket.ts';
 
 /**
- * People who call without the right to. Each is counted; the household hears of it at once, then at most once in an interval with how many
- * there were; and only a few are told that they are refused, because that costs us more than it costs them.
+ * People who call without the right to. Each is counted; the household hears of it at once, then at
+ * most once in an interval with how many there were; and only a few are told that they are refused,
+ * because that costs us more than it costs them.
  */
 export class Strangers {
   readonly #replies = new TokenBucket(REFUSAL_BURST, REFUSAL_REFILL_MS);

@@ -17,13 +17,16 @@ import { buildSdp, formatCandidate, parseCandidate, parseSdp } from './sdp.ts';
 import type { HangupReason } from './signal.ts';
 
 /**
- * Driver for WebRTC with raw RTP, as webrtc-sip.md 2 to 5 measured it. Each connection has a DTLS key of its own, made for it and thrown
- * away; its fingerprint is bound to the device by the signed offer and answer (webrtc-sip.md 4, way A).
+ * Driver for WebRTC with raw RTP, as webrtc-sip.md 2 to 5 measured it. Each connection has a DTLS
+ * key of its own, made for it and thrown away; its fingerprint is bound to the device by the signed
+ * offer and answer (webrtc-sip.md 4, way A).
  */
 
 export interface WebRtcOptions {
   readonly iceServers: readonly IceServer[];
-  /** Where media is sent from and received; without it every address of the machine but loopback. */
+  /**
+   * Where media is sent from and received; without it every address of the machine but loopback.
+   */
   readonly bindAddress?: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -64,7 +67,9 @@ class WebRtcConnection implements MediaConnection {
   #peer: NativePeer | undefined;
   #rtpHandler: ((packet: Uint8Array) => void) | undefined;
   #isDescribed = false;
-  /** Candidates of ours that the far side was or will be told, as text, and those that wait to be. */
+  /**
+   * Candidates of ours that the far side was or will be told, as text, and those that wait to be.
+   */
   readonly #told = new Set<string>();
   #late: Candidate[] = [];
   /** Candidates of the far side that came before its description; undefined once that is there. */
@@ -143,7 +148,8 @@ class WebRtcConnection implements MediaConnection {
     });
     this.#stop('closed');
     this.#rtpHandler = undefined;
-    // A frame is lost when its channel closes right behind it. And nothing is destroyed inside its own callback.
+    // A frame is lost when its channel closes right behind it. And nothing is destroyed inside its
+    // own callback.
     this.#lingerTimer.arm(this.#options.clock.now() + (this.#owesFrame ? LINGER_MS : 0));
     return this.#closing;
   }
@@ -232,7 +238,10 @@ class WebRtcConnection implements MediaConnection {
     this.#emit({ kind: 'described', description: { ...description, setup } });
   }
 
-  /** Whether the far side does not know `candidate` yet, and has room for it. Then it counts as told. */
+  /**
+   * Whether the far side does not know `candidate` yet, and has room for it. Then it counts as
+   * told.
+   */
   #isNew(candidate: Candidate): boolean {
     const text = formatCandidate(candidate, 0);
     if (this.#told.has(text) || this.#told.size >= MAX_CANDIDATES) return false;
@@ -328,7 +337,8 @@ class WebRtcConnection implements MediaConnection {
       () => this.#settle(),
       () => this.#settle(),
     );
-    // Should the library owe us a closed callback for ever, nobody waits for it: the second `#destroy` settles.
+    // Should the library owe us a closed callback for ever, nobody waits for it: the second
+    // `#destroy` settles.
     this.#lingerTimer.arm(this.#options.clock.now() + LINGER_MS);
   }
 

@@ -12,17 +12,21 @@ import { MAX_CONTACTS, MAX_CONTACTS_FILE_BYTES } from './limits.ts';
 
 const VERSION = 1;
 
-interface ContactFile {
-  readonly version: number;
-  readonly contacts: readonly ContactEntry[];
-}
-
-/** What went wrong while loading; one sentence each for the log. Never fatal: a door works without its phone book. */
+/**
+ * What went wrong while loading; one sentence each for the log. Never fatal: a door works without
+ * its phone book.
+ */
 export type LoadReport = readonly string[];
 
 export class ContactStore {
-  readonly #file: JsonFile<ContactFile>;
-  /** Entries that could not be used now are written back: a later configuration may make them usable again. */
+  readonly #path: string;
+  readonly #clock: Clock;
+  /** Saves go one after the other, so that the newest table is the one that stays. */
+  #saving: Promise<void> = Promise.resolve();
+  /**
+   * Entries that could not be used now are written back: a later configuration may make them usable
+   * again.
+   */
   #leftOut: readonly ContactEntry[] = [];
 
   /** @param folder the state folder, there and private (`openPrivateFolder`) */
@@ -36,8 +40,8 @@ export class ContactStore {
   }
 
   /**
-   * Put what the file holds into `contacts`, after those of the configuration: where both name someone, the
-   * configuration wins. A file that cannot be understood is set aside whole.
+   * Put what the file holds into `contacts`, after those of the configuration: where both name
+   * someone, the configuration wins. A file that cannot be understood is set aside whole.
    */
   async load(contacts: Contacts): Promise<LoadReport> {
     const { value, notice } = await this.#file.load();

@@ -18,7 +18,9 @@ export interface Contact {
 export interface ContactEntry {
   readonly name: string;
   readonly id: string;
-  /** Default: `ring`. An empty list is a contact that may do nothing, and whom we can still call. */
+  /**
+   * Default: `ring`. An empty list is a contact that may do nothing, and whom we can still call.
+   */
   readonly can?: readonly string[];
 }
 
@@ -28,7 +30,9 @@ export type Action = 'ring';
 /** What is done about it. */
 export type Decision = 'answer' | 'ring' | 'refuse';
 
-/** For each action the rights that allow it, first match wins. Whoever has none of them is refused. */
+/**
+ * For each action the rights that allow it, first match wins. Whoever has none of them is refused.
+ */
 const RULES: Record<Action, readonly { readonly right: Right; readonly decision: Decision }[]> = {
   ring: [
     { right: 'auto_answer', decision: 'answer' },

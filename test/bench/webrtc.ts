@@ -5,8 +5,9 @@ import { decodeSignal } from '../../agent/call/signal.ts';
 import { device, pair } from '../call/media-station.ts';
 
 /**
- * Calls between two stations of this process on loopback, RTP both ways 50 times a second, without codec: time from dialling to media on
- * the caller's side, bytes of the signals, memory. Prints, never asserts.
+ * Calls between two stations of this process on loopback, RTP both ways 50 times a second, without
+ * codec: time from dialling to media on the caller's side, bytes of the signals, memory. Prints,
+ * never asserts.
  */
 
 const SIGNAL_DELAY_MS = 20;

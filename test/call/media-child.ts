@@ -5,7 +5,10 @@ import { shutdownMedia } from '../../agent/call/libdatachannel.ts';
 import { WebRtcTransport } from '../../agent/call/webrtc.ts';
 import { device, MediaStation, pair } from './media-station.ts';
 
-/** The other process of webrtc.test.ts: what it does is its first argument. Speaks to its parent over the IPC channel. */
+/**
+ * The other process of webrtc.test.ts: what it does is its first argument. Speaks to its parent
+ * over the IPC channel.
+ */
 
 const say = (message: unknown) => process.send?.(message);
 

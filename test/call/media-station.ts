@@ -19,7 +19,10 @@ export interface MediaStationOptions {
   readonly log?: Logger;
 }
 
-/** A station's calls with real media on loopback; whoever makes it carries the signals. It answers by itself. */
+/**
+ * A station's calls with real media on loopback; whoever makes it carries the signals. It answers
+ * by itself.
+ */
 export class MediaStation {
   readonly driver: CallDriver;
   readonly events: (CallEvent | SecurityEvent)[] = [];
@@ -90,7 +93,9 @@ export class MediaStation {
   }
 }
 
-/** 20 ms of Opus as RTP (RFC 3550 section 5.1): 12 bytes of header, 60 that say which packet it is. */
+/**
+ * 20 ms of Opus as RTP (RFC 3550 section 5.1): 12 bytes of header, 60 that say which packet it is.
+ */
 export function rtpPacket(ssrc: number, sequence: number): Uint8Array {
   const packet = new Uint8Array(72).fill(sequence & 255, 12);
   const view = new DataView(packet.buffer);

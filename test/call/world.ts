@@ -41,7 +41,10 @@ interface Item {
   readonly action: () => void;
 }
 
-/** Stations, the link between their inboxes, and media, on one virtual clock that runs as fast as it can. */
+/**
+ * Stations, the link between their inboxes, and media, on one virtual clock that runs as fast as it
+ * can.
+ */
 export class World {
   readonly random: Random;
   readonly media: FakeMediaNetwork;

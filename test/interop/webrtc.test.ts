@@ -86,7 +86,10 @@ describe('a connection', () => {
     return signal.description;
   }
 
-  /** The library loses one start in about twenty on loopback (webrtc-sip.md 5): the call retries, so do we. */
+  /**
+   * The library loses one start in about twenty on loopback (webrtc-sip.md 5): the call retries, so
+   * do we.
+   */
   async function connected() {
     for (let attempt = 1; attempt <= 5; attempt++) {
       const [a, b] = [side(), side()];
