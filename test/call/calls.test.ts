@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
-import type { DropReason } from '../../agent/call/calls.ts';
+import { Calls, type DropReason } from '../../agent/call/calls.ts';
 import {
   CONNECT_MS,
+  HOLD_MS,
   MAX_DEVICES,
   MAX_ENDED_CALLS,
   MAX_WATCHED_PEERS,
@@ -12,6 +13,7 @@ import {
   RING_MS,
   SECURITY_EVENT_INTERVAL_MS,
 } from '../../agent/call/limits.ts';
+import type { MediaCommand } from '../../agent/call/media.ts';
 import { decodeSignal, encodeSignal, type Signal } from '../../agent/call/signal.ts';
 import { GOOD_LINK, type Station, World } from './world.ts';
 
@@ -172,6 +174,35 @@ describe('a call', () => {
       ['answer', 'answer'],
     ]);
     expect(world.media.size).toBe(2);
+  });
+
+  test('the second answer keeps the candidates of the caller back for a moment', async () => {
+    const world = new World();
+    const [a, b] = [world.add('a'), world.add('b')];
+    world.media.races = 1;
+    await a.dial('b');
+    world.run(1_000);
+    const [first] = sent(a);
+    const calls = new Calls(b.ref, { decide: () => 'answer', nameOf: () => 'a' }, world.random);
+    const media: MediaCommand[] = [];
+    const drain = () => {
+      for (let next = calls.poll(); next !== undefined; next = calls.poll())
+        if (next.type === 'media') media.push(next.command);
+    };
+    if (first?.kind !== 'offer') throw new Error('no offer');
+    const at = (now: number) => ({ now, unixMs: first.sentAtUnixMs + now });
+    const { description } = first;
+    calls.receiveSignal(encodeSignal(first), a.ref, at(0));
+    calls.receiveSignal(encodeSignal({ ...first, attempt: 2, sequence: 2 }), a.ref, at(10));
+    drain();
+    expect(media).toEqual([
+      { kind: 'answer', attempt: 1, offer: description },
+      { kind: 'answer', attempt: 2, offer: { ...description, candidates: [] } },
+    ]);
+    calls.timeout(at(10 + HOLD_MS));
+    drain();
+    const { candidates } = description;
+    expect(media.slice(2)).toEqual([{ kind: 'candidates', attempt: 2, candidates }]);
   });
 
   test('two connections that fail are no path, on both sides', async () => {

@@ -1,6 +1,7 @@
 import { systemClock } from '../../agent/base/clock.ts';
 import { type Logger, silentLogger } from '../../agent/base/log.ts';
 import { systemRandom } from '../../agent/base/random.ts';
+import type { CallPolicy } from '../../agent/call/admission.ts';
 import { CallDriver } from '../../agent/call/call-driver.ts';
 import { Calls } from '../../agent/call/calls.ts';
 import type { MediaConnection } from '../../agent/call/media.ts';
@@ -33,9 +34,9 @@ export class MediaStation {
   readonly heard: Uint8Array[] = [];
 
   constructor({ own, send, log = silentLogger }: MediaStationOptions) {
-    const policy = { decide: () => 'answer', nameOf: () => 'peer' } as const;
+    const policy: CallPolicy = { decide: () => 'answer', nameOf: () => 'peer' };
     this.driver = new CallDriver({
-      calls: new Calls(own, { ...policy, decide: () => 'answer' }, systemRandom),
+      calls: new Calls(own, policy, systemRandom),
       transport: new WebRtcTransport({
         iceServers: [],
         bindAddress: '127.0.0.1',
