@@ -12,6 +12,11 @@ import { MAX_CONTACTS, MAX_CONTACTS_FILE_BYTES } from './limits.ts';
 
 const VERSION = 1;
 
+interface ContactFile {
+  readonly version: number;
+  readonly contacts: readonly ContactEntry[];
+}
+
 /**
  * What went wrong while loading; one sentence each for the log. Never fatal: a door works without
  * its phone book.
@@ -19,10 +24,7 @@ const VERSION = 1;
 export type LoadReport = readonly string[];
 
 export class ContactStore {
-  readonly #path: string;
-  readonly #clock: Clock;
-  /** Saves go one after the other, so that the newest table is the one that stays. */
-  #saving: Promise<void> = Promise.resolve();
+  readonly #file: JsonFile<ContactFile>;
   /**
    * Entries that could not be used now are written back: a later configuration may make them usable
    * again.
