@@ -12,7 +12,6 @@ import { EXIT } from './exit-codes.ts';
 
 /** The first start of a new identity makes RSA keys, minutes on the smallest boards. */
 const START_LIMIT_MS: Millis = 300_000;
-const CONNECT_POLL_MS: Millis = 25;
 /** It stops within 2 s by itself. */
 const STOP_LIMIT_MS: Millis = 3000;
 
@@ -25,22 +24,20 @@ export async function startPrivateStation(options: StationOptions): Promise<Priv
   const entry = process.argv[1] ?? '';
   const child = spawn(
     process.execPath,
-    [...process.execArgv, entry, 'run', '--tied', ...file, ...settings],
+    [...process.execArgv, entry, 'run', '--tied', '--json', ...file, ...settings],
     // A group of its own: Ctrl-C is for the command, which hangs up before it stops the station. Its standard input ends
     // with this process, however that goes, and then it stops.
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true },
   );
-  child.stdout.resume();
+  // It may be dead when we end its input: then there is nothing to tell it.
+  child.stdin.on('error', () => {});
   child.stderr.setEncoding('utf8').on('data', (text: string) => options.onLog(text));
-  let died: number | undefined;
-  const exited = new Promise<void>((resolve) => {
-    const end = (code: number | null) => {
-      died = code ?? EXIT.failed;
-      resolve();
-    };
-    child.on('error', () => end(EXIT.failed));
+  // What `run --json` prints, and prints when it is ready: one line.
+  const ready = new Promise<'ready'>((resolve) => child.stdout.on('data', () => resolve('ready')));
+  const exited = new Promise<number>((resolve) => {
+    child.on('error', () => resolve(EXIT.failed));
     // After 'exit': what it said on standard error has been read, too.
-    child.on('close', end);
+    child.on('close', (code) => resolve(code ?? EXIT.failed));
   });
   const stop = async () => {
     child.stdin.end();
@@ -51,7 +48,14 @@ export async function startPrivateStation(options: StationOptions): Promise<Priv
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const client = await connectWhenReady(control, () => died);
+    const outcome = await Promise.race([ready, exited, timeout(START_LIMIT_MS)]);
+    if (typeof outcome === 'number') {
+      throw new AgentError(`exit-${outcome}`, 'the station for this command did not start');
+    }
+    if (outcome === 'timeout') {
+      throw new AgentError('timeout', 'the station for this command was not ready in time');
+    }
+    const client = await ControlClient.connect(control);
     return {
       connection: client,
       stop: async () => {
@@ -65,23 +69,9 @@ export async function startPrivateStation(options: StationOptions): Promise<Priv
   }
 }
 
-async function connectWhenReady(
-  control: string,
-  exitCode: () => number | undefined,
-): Promise<ControlClient> {
-  const giveUp = systemClock.now() + START_LIMIT_MS;
-  while (exitCode() === undefined && systemClock.now() < giveUp) {
-    try {
-      return await ControlClient.connect(control);
-    } catch (error) {
-      if (!(error instanceof AgentError) || error.code !== 'not-running') throw error;
-    }
-    await new Promise<void>((resolve) => {
-      new WakeUp(systemClock, resolve).arm(systemClock.now() + CONNECT_POLL_MS);
-    });
-  }
-  const code = exitCode();
-  throw code === undefined
-    ? new AgentError('timeout', 'the station for this command was not ready in time')
-    : new AgentError(`exit-${code}`, 'the station for this command did not start');
+/** Does not keep the process alive that waits for something faster. */
+async function timeout(ms: Millis): Promise<'timeout'> {
+  return await new Promise<'timeout'>((resolve) => {
+    setTimeout(() => resolve('timeout'), ms).unref();
+  });
 }

@@ -121,13 +121,22 @@ async function startPrivateStation(
     ],
     onLog: (text) => output.note(text.trimEnd()),
   });
-  const giveUp = world.clock.now() + DHT_WAIT_MS;
-  while (bootstrap.length > 0 && world.clock.now() < giveUp) {
-    const { dht } = await station.connection.request('status', {});
-    if (dht.state === 'connected') break;
-    await sleep(world, DHT_POLL_MS);
+  try {
+    if (bootstrap.length > 0) await waitForDht(world, station.connection);
+  } catch (error) {
+    await station.stop();
+    throw error;
   }
   return { connection: station.connection, isPrivate: true, close: () => station.stop() };
+}
+
+async function waitForDht(world: World, connection: ControlConnection): Promise<void> {
+  const giveUp = world.clock.now() + DHT_WAIT_MS;
+  while (world.clock.now() < giveUp) {
+    const { dht } = await connection.request('status', {});
+    if (dht.state === 'connected') return;
+    await sleep(world, DHT_POLL_MS);
+  }
 }
 
 /** What was said, else the station that runs here, else what the configuration says. */

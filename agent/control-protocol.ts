@@ -28,7 +28,7 @@ export const CONTROL_PARAMS = {
   version: nothing,
   /** → StatusResult */
   status: nothing,
-  /** → ContactResult. Fails with `contact-exists`, `too-many-contacts`. */
+  /** → ContactResult. Fails with `duplicate-id`, `own-id`, `too-many-contacts`. */
   'contact.add': v.strictObject({
     name: v.pipe(v.string(), v.regex(CONTACT_NAME)),
     id: v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{40}$/)),
@@ -36,7 +36,7 @@ export const CONTROL_PARAMS = {
   }),
   /** → ContactListResult */
   'contact.list': nothing,
-  /** → {}. Fails with `not_found`, `contact-configured` (it is in the configuration file). */
+  /** → {}. Fails with `no-such-contact`, `contact-in-config` (to be removed there). */
   'contact.remove': v.strictObject({ name: peer }),
   /**
    * → CommandResult: `accepted` with `data.call_id`, or why not. Progress comes as events.

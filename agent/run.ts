@@ -1,18 +1,26 @@
+import { rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Clock, systemClock, WakeUp } from './base/clock.ts';
 import { AgentError, errorText } from './base/errors.ts';
 import { createLogger } from './base/log.ts';
 import { systemRandom } from './base/random.ts';
-import { formatProblems, loadConfig } from './config.ts';
+import { type Config, formatProblems, loadConfig } from './config.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { readyText } from './ready-text.ts';
-import type { RunStation, Station } from './station.ts';
+import type { Station, StationDeps } from './station.ts';
 
 /**
  * `doorward run`: the life of the station's process, from its configuration to its exit code. Its few options are parsed by
  * Node itself: yargs would stay in the daemon's memory (13 MB) for nothing, and a child to parse them would cost the first
  * start of a small board half a second.
  */
+
+/**
+ * The assembly, `runStation` of daemon.ts: resolves when the station is ready.
+ * @throws {AgentError} what exit-codes.ts lists: `port-in-use`, `store-unusable`, `audio-unusable`, `already-running`, …
+ */
+export type RunStation = (config: Config, deps: StationDeps) => Promise<Station>;
 
 /** A station that does not stop by then is left to die with the process. */
 const STOP_LIMIT_MS = 2000;
@@ -108,7 +116,18 @@ async function run(args: RunArguments, load: () => Promise<RunStation>): Promise
     process.stdout.write(readyText(station.ready, { environment, config, file: args.config }));
   }
   await stopping;
-  return await stopWithin(station, STOP_LIMIT_MS, systemClock);
+  const exit = await stopWithin(station, STOP_LIMIT_MS, systemClock);
+  if (args.tied) await removeFolder(dirname(config.control));
+  return exit;
+}
+
+/** The folder that a parent made for our socket: it cannot do it itself when it was killed. */
+async function removeFolder(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch {
+    // The parent lives and was faster; or something else is in it, which is not ours to remove.
+  }
 }
 
 /** Resolves at the first SIGINT or SIGTERM. A second Ctrl-C ends the process at once. */

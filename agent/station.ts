@@ -1,7 +1,6 @@
 import type { Clock } from './base/clock.ts';
 import type { Logger } from './base/log.ts';
 import type { Random } from './base/random.ts';
-import type { Config } from './config.ts';
 
 /** What the process gives to the assembly, and gets from it (types only). */
 
@@ -30,10 +29,3 @@ export interface Station {
   /** End calls, say goodbye, close everything. Idempotent, takes less than 2 s. */
   stop(): Promise<void>;
 }
-
-/**
- * The assembly, `runStation` of daemon.ts: resolves when the station is ready.
- * @throws {AgentError} `port-in-use`, `store-unusable`, `store-read`, `identity-damaged`, `audio-unusable`, `already-running`,
- *   `control-unusable`
- */
-export type RunStation = (config: Config, deps: StationDeps) => Promise<Station>;

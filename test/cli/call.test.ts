@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { AgentError } from '../../agent/base/errors.ts';
 import type { WireEvent } from '../../agent/control-protocol.ts';
 import type { EndReason } from '../../agent/events.ts';
 import { STATION_ID } from '../control/fake-station.ts';
@@ -277,6 +278,17 @@ describe('call with a station of its own', () => {
     };
     expect(await world.run('call', 'alice', '--bootstrap', '127.0.0.1:1')).toBe(0);
     expect(world.now).toBe(5000);
+  });
+
+  test('stops it when it cannot be talked to', async () => {
+    const world = new FakeWorld();
+    world.privateStation = new FakeStation({
+      status: async () => {
+        throw new AgentError('starting', 'the station is starting');
+      },
+    });
+    expect(await world.run('call', 'alice', '--bootstrap', '127.0.0.1:1')).toBe(75);
+    expect(world.privateStopped).toBe(1);
   });
 
   test('refuses a bootstrap that is no address', async () => {
