@@ -1,0 +1,88 @@
+import { open, readFile } from 'node:fs/promises';
+import { systemClock, WakeUp } from './base/clock.ts';
+import { AgentError, errorCode, errorText } from './base/errors.ts';
+import { runCli } from './cli.ts';
+import { identityOf } from './cli-identity.ts';
+import { startPrivateStation } from './cli-private-station.ts';
+import { soundFiles } from './cli-sound.ts';
+import type { World } from './cli-world.ts';
+import { ControlClient } from './control-client.ts';
+import { EXIT, type ExitCode } from './exit-codes.ts';
+
+/** Driver: the world that commands run in, when it is the real one. */
+export async function cliProcess(argv: readonly string[]): Promise<ExitCode> {
+  // `doorward … | head` closes the pipe early: nobody reads on, so there is nothing left to do.
+  process.stdout.on('error', (error) => {
+    process.exit(errorCode(error) === 'EPIPE' ? EXIT.done : EXIT.failed);
+  });
+  return await runCli(argv, {
+    environment: process.env,
+    workingFolder: process.cwd(),
+    clock: systemClock,
+    stdout: (text) => {
+      process.stdout.write(text);
+    },
+    stderr: (text) => {
+      process.stderr.write(text);
+    },
+    stdin: readStdin,
+    alarm: (callback) => new WakeUp(systemClock, callback),
+    onInterrupt,
+    connect: (path) => ControlClient.connect(path),
+    startStation: startPrivateStation,
+    sound: soundFiles,
+    identity: identityOf,
+    exampleConfig: () => readFile(new URL('../config/doorward.yaml', import.meta.url), 'utf8'),
+    readFile: (path) => readFile(path, 'utf8'),
+    createFile,
+  } satisfies World);
+}
+
+/** More than the longest message, so that a file by mistake does not fill the memory. */
+const MAX_STDIN_BYTES = 1024 * 1024;
+
+async function readStdin(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_STDIN_BYTES) {
+      throw new AgentError('message-too-long', 'standard input is too long for a message');
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function onInterrupt(listener: () => void): () => void {
+  let interrupts = 0;
+  const onSignal = () => {
+    interrupts++;
+    if (interrupts > 1) process.exit(EXIT.interrupted);
+    listener();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return () => {
+    process.removeListener('SIGINT', onSignal);
+    process.removeListener('SIGTERM', onSignal);
+  };
+}
+
+async function createFile(path: string, text: string): Promise<void> {
+  try {
+    const file = await open(path, 'wx', 0o644);
+    try {
+      await file.writeFile(text);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw new AgentError(
+      'cannot-write',
+      `${path} cannot be written: ${errorText(error)}`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
