@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import * as v from 'valibot';
 import { LOG_LEVELS } from './base/log.ts';
+import { CONTACT_NAME } from './contact/contacts.ts';
 import { RIGHTS } from './events.ts';
 
 /**
@@ -27,13 +28,6 @@ function section<const E extends v.ObjectEntries>(description: string, entries: 
   // Every key of a section has a default, which TypeScript cannot see for a general E.
   return v.optional(keys, {} as never);
 }
-
-/**
- * Name of a contact: letters and digits of any script, blank, `_` and `-` inside, at most 32. Not `unknown`, which stands
- * for everybody else, and nothing that reads as an id.
- */
-export const CONTACT_NAME =
-  /^(?!unknown$)(?![0-9a-fA-F]{40}$)[\p{L}\p{N}](?:[\p{L}\p{N} _-]{0,30}[\p{L}\p{N}_-])?$/u;
 
 const path = v.pipe(v.string(), v.minLength(1), v.maxLength(4096));
 

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { CONTACT_NAME } from './config-schema.ts';
+import { CONTACT_NAME } from './contact/contacts.ts';
 import {
   type AgentEvent,
   type CallSnapshot,

@@ -9,6 +9,7 @@ import { type Config, formatProblems, loadConfig } from './config.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { readyText } from './ready-text.ts';
 import type { Station, StationDeps } from './station.ts';
+import { systemdNotifier } from './systemd.ts';
 
 /**
  * `doorward run`: the life of the station's process, from its configuration to its exit code. Its few options are parsed by
@@ -103,6 +104,7 @@ async function run(args: RunArguments, load: () => Promise<RunStation>): Promise
     clock: systemClock,
     random: systemRandom,
     logger,
+    systemd: systemdNotifier(environment, process.pid, (sentence) => logger.warn(sentence)),
     onProgress: (sentence) => {
       if (!args.quiet) process.stderr.write(`${sentence}\n`);
     },

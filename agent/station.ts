@@ -1,6 +1,7 @@
 import type { Clock } from './base/clock.ts';
 import type { Logger } from './base/log.ts';
 import type { Random } from './base/random.ts';
+import type { SystemdNotifier } from './systemd.ts';
 
 /** What the process gives to the assembly, and gets from it (types only). */
 
@@ -8,6 +9,7 @@ export interface StationDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly systemd: SystemdNotifier;
   /** One sentence for the person who waits for the first start: making keys takes minutes on a small board. */
   readonly onProgress: (sentence: string) => void;
 }

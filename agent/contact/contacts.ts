@@ -5,7 +5,7 @@ import { MAX_CONTACTS } from './limits.ts';
 
 /** Someone who may do something at this station. */
 export interface Contact {
-  /** `[a-z0-9_-]{1,32}`: what people type, and the alias on MQTT. */
+  /** CONTACT_NAME: what people type, and the alias on MQTT. */
   readonly name: string;
   /** 40 lower-case hex digits: the short id of their account's key. */
   readonly accountId: string;
@@ -50,7 +50,12 @@ export function decide(contact: Contact | undefined, action: Action): Decision {
 const KNOWN_RIGHTS: Record<Right, true> = { ring: true, auto_answer: true };
 const DEFAULT_RIGHTS: readonly Right[] = ['ring'];
 
-const NAME = /^[a-z0-9_-]{1,32}$/;
+/**
+ * Letters and digits of any script, blank, `_` and `-` inside, at most 32. Not `unknown`, which stands for everybody else,
+ * and nothing that reads as an id.
+ */
+export const CONTACT_NAME =
+  /^(?!unknown$)(?![0-9a-fA-F]{40}$)[\p{L}\p{N}](?:[\p{L}\p{N} _-]{0,30}[\p{L}\p{N}_-])?$/u;
 const ACCOUNT_ID = /^[0-9a-fA-F]{40}$/;
 
 /** The table of contacts. No file, no network: contact-store.ts keeps what was added. */
@@ -136,11 +141,11 @@ export class Contacts {
 
 function checkEntry(entry: ContactEntry): Omit<Contact, 'source'> {
   const { name, id, can } = entry;
-  if (!NAME.test(name)) {
+  if (!CONTACT_NAME.test(name)) {
     throw new AgentError(
       'bad-name',
       `"${name}" cannot be a contact's name`,
-      'use 1 to 32 of a-z, 0-9, _ and -',
+      'use 1 to 32 letters, digits, blanks, _ and -, not "unknown" and no id',
     );
   }
   if (!ACCOUNT_ID.test(id)) {

@@ -1,7 +1,7 @@
 import { utf8 } from '../base/bytes.ts';
 import { InfoHash } from '../dht/infohash.ts';
-import { type PlainValue, VALUE_TYPE } from '../dht/value.ts';
 import { MsgpackWriter } from '../dht/msgpack-writer.ts';
+import { type PlainValue, VALUE_TYPE } from '../dht/value.ts';
 import type { DeviceCertificate } from './certificate.ts';
 import { CERTIFICATE_VALUE_ID } from './limits.ts';
 

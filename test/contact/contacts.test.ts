@@ -56,7 +56,8 @@ describe('contacts', () => {
     const add = (name: string, id: string, can?: string[]) =>
       failure(() => contacts.add(can === undefined ? { name, id } : { name, id, can }, 'added'));
 
-    expect(add('Alice', idOf(1))).toMatchObject({ code: 'bad-name' });
+    expect(add('al/ice', idOf(1))).toMatchObject({ code: 'bad-name' });
+    expect(add('unknown', idOf(1))).toMatchObject({ code: 'bad-name' });
     expect(add('', idOf(1))).toMatchObject({ code: 'bad-name' });
     expect(add('a'.repeat(33), idOf(1))).toMatchObject({ code: 'bad-name' });
     expect(add('bob', '123')).toMatchObject({ code: 'bad-id' });

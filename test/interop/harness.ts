@@ -180,10 +180,16 @@ export class StationHandle {
     this.config = config;
   }
 
-  /** Start it and wait until it says that it is ready. */
+  /** Start it and do not wait. */
+  spawn(): Program {
+    const args = [...program, 'run', '-c', this.config];
+    this.#running = this.#workshop.start(process.execPath, args);
+    return this.#running;
+  }
+
+  /** Start it and wait until it is ready. */
   async start(): Promise<Program> {
-    const running = this.#workshop.start(process.execPath, [...program, 'run', '-c', this.config]);
-    this.#running = running;
+    const running = this.spawn();
     await waitFor(
       `station ${this.config} ready`,
       async () => {

@@ -4,7 +4,6 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../agent/base/clock.ts';
 import { systemRandom } from '../../agent/base/random.ts';
 import type { SessionDescription } from '../../agent/call/description.ts';
-import { parseIceServer } from '../../agent/call/ice-server.ts';
 import { shutdownMedia } from '../../agent/call/libdatachannel.ts';
 import type { MediaConnection, MediaEvent } from '../../agent/call/media.ts';
 import { openObjects } from '../../agent/call/native-peer.ts';
@@ -211,9 +210,9 @@ describe('a connection', () => {
   test('servers that do not answer cost the offer 300 ms, not the call', async () => {
     const silent = new WebRtcTransport({
       iceServers: [
-        parseIceServer('stun', 'stun:127.0.0.1:46300'),
-        parseIceServer('stun', 'stun:[::1]:46301'),
-        parseIceServer('turn', 'turn:door:s%40cret@127.0.0.1:46302'),
+        { kind: 'stun', host: '127.0.0.1', port: 46300 },
+        { kind: 'stun', host: '::1', port: 46301 },
+        { kind: 'turn', host: '127.0.0.1', port: 46302, username: 'door', password: 's@cret' },
       ],
       bindAddress: '127.0.0.1',
       clock: systemClock,

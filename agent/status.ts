@@ -1,0 +1,71 @@
+import type { AudioDevice, AudioState } from './audio/device.ts';
+import type { Clock, Millis } from './base/clock.ts';
+import type { CallDriver } from './call/call-driver.ts';
+import type { Config } from './config.ts';
+import type { StatusResult } from './control-protocol.ts';
+import type { DhtState } from './dht/dht.ts';
+import type { DhtNode } from './dht/udp.ts';
+import type { MqttPart } from './mqtt-part.ts';
+import { VERSION } from './version.ts';
+import { toWire } from './wire-case.ts';
+
+export interface StatusSources {
+  readonly config: Config;
+  readonly accountId: string;
+  readonly startedAt: Millis;
+  readonly clock: Clock;
+  readonly dht: DhtNode;
+  readonly dhtState: () => DhtState;
+  readonly mqtt: MqttPart;
+  readonly device: AudioDevice;
+  readonly audioState: () => AudioState;
+  readonly calls: CallDriver;
+  /** Whatever has counters. */
+  readonly parts: Readonly<Record<string, { stats(): object }>>;
+}
+
+/** `doorward status`: one snapshot of every part, sizes beside their limits. */
+export function stationStatus(sources: StatusSources): () => StatusResult {
+  const { config, accountId, startedAt, clock, dht, mqtt, device, calls, parts } = sources;
+  return () => {
+    const { state, peers4, peers6 } = sources.dhtState();
+    const stats = Object.entries(parts).map(([name, part]) => [name, flatten(part.stats())]);
+    return {
+      pid: process.pid,
+      version: VERSION,
+      node: config.node,
+      id: accountId,
+      uptime_s: Math.round((clock.now() - startedAt) / 1000),
+      state: config.state,
+      dht: {
+        address: `${config.dht.bind}:${dht.port}`,
+        network: config.dht.network,
+        state,
+        peers4,
+        peers6,
+      },
+      mqtt: mqtt.status(),
+      audio: { description: device.description, state: sources.audioState() },
+      calls: calls.snapshots().map(toWire),
+      memory: { rss_bytes: process.memoryUsage.rss() },
+      stats: {
+        ...Object.fromEntries(stats),
+        dht: flatten(dht.stats()),
+        calls: flatten(calls.stats()),
+        mqtt: mqtt.stats(),
+      },
+    };
+  };
+}
+
+/** Counters of parts within parts as `part.counter`. */
+function flatten(stats: object, prefix = ''): Record<string, number> {
+  const flat: Record<string, number> = {};
+  for (const [key, value] of Object.entries(stats)) {
+    if (typeof value === 'number') flat[prefix + key] = value;
+    else if (typeof value === 'object' && value !== null) {
+      Object.assign(flat, flatten(value, `${prefix}${key}.`));
+    }
+  }
+  return flat;
+}
