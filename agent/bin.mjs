@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// The `doorward` command in a clone: the bundle where there is one, else the sources through tsx.
+// The `doorward` command: the sources in a clone, where they are newer than any bundle; else the bundle.
 import { existsSync } from 'node:fs';
 
-const bundle = new URL('../dist/main.js', import.meta.url);
-if (existsSync(bundle)) {
-  await import(bundle.href);
-} else {
+const source = new URL('./main.ts', import.meta.url);
+if (existsSync(source)) {
   const { register } = await import('tsx/esm/api');
   register();
-  await import('./main.ts');
+  await import(source.href);
+} else {
+  await import(new URL('../dist/main.js', import.meta.url).href);
 }

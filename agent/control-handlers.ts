@@ -3,16 +3,16 @@ import { systemTiming } from './audio/pace.ts';
 import { StreamDevice } from './audio/stream-device.ts';
 import { type Clock, WakeUp } from './base/clock.ts';
 import { AgentError } from './base/errors.ts';
+import { VERSION } from './base/version.ts';
 import type { CallDriver } from './call/call-driver.ts';
 import { carryOut } from './commands.ts';
 import type { ContactStore } from './contact/contact-store.ts';
 import type { Contact, Contacts } from './contact/contacts.ts';
-import type { ContactResult, ControlParams, StatusResult } from './control-protocol.ts';
-import type { ControlHandlers, ControlPeer } from './control-server.ts';
+import type { ContactResult, ControlParams, StatusResult } from './control/protocol.ts';
+import type { ControlHandlers, ControlPeer } from './control/server.ts';
+import { toWire } from './control/wire-case.ts';
 import type { AgentCommand, AgentEvent, CommandResult } from './events.ts';
 import type { MessageDesk } from './message-desk.ts';
-import { VERSION } from './version.ts';
-import { toWire } from './wire-case.ts';
 
 /** The parts of a running station that commands act on. */
 export interface StationParts {

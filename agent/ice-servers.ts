@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { AgentError, errorText } from './base/errors.ts';
 import type { IceServer } from './call/ice-server.ts';
-import type { IceConfig } from './config.ts';
+import type { IceConfig } from './config/config.ts';
 
 /**
  * The STUN and TURN servers of the configuration, passwords read from their files.

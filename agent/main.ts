@@ -8,7 +8,7 @@ if (argv[0] === 'run' && !wantsHelp) {
   const load = async () => (await import('./daemon.ts')).runStation;
   process.exit(await runCommand(argv.slice(1), load));
 } else {
-  const { cliProcess } = await import('./cli-process.ts');
+  const { cliProcess } = await import('./cli/process.ts');
   // Not exit(): what was written to a pipe is still on its way.
   process.exitCode = await cliProcess(argv);
 }

@@ -2,11 +2,11 @@ import type { Clock } from './base/clock.ts';
 import { errorText } from './base/errors.ts';
 import type { Logger } from './base/log.ts';
 import type { Random } from './base/random.ts';
-import type { Config } from './config.ts';
-import type { StatusResult } from './control-protocol.ts';
+import { VERSION } from './base/version.ts';
+import type { Config } from './config/config.ts';
+import type { StatusResult } from './control/protocol.ts';
 import type { AgentCommand, AgentEvent, CommandResult } from './events.ts';
 import type { Identity } from './identity/identity.ts';
-import { VERSION } from './version.ts';
 
 /** The MQTT side as configured: none, a client, or a client with a broker of our own. */
 export interface MqttPart {

@@ -1,5 +1,5 @@
-import type { Config } from './config.ts';
-import type { Environment } from './config-paths.ts';
+import type { Config } from './config/config.ts';
+import type { Environment } from './config/paths.ts';
 import type { ReadyInfo } from './station.ts';
 
 export interface ReadyContext {

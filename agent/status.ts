@@ -1,13 +1,13 @@
 import type { AudioDevice, AudioState } from './audio/device.ts';
 import type { Clock, Millis } from './base/clock.ts';
+import { VERSION } from './base/version.ts';
 import type { CallDriver } from './call/call-driver.ts';
-import type { Config } from './config.ts';
-import type { StatusResult } from './control-protocol.ts';
+import type { Config } from './config/config.ts';
+import type { StatusResult } from './control/protocol.ts';
+import { toWire } from './control/wire-case.ts';
 import type { DhtState } from './dht/dht.ts';
 import type { DhtNode } from './dht/udp.ts';
 import type { MqttPart } from './mqtt-part.ts';
-import { VERSION } from './version.ts';
-import { toWire } from './wire-case.ts';
 
 export interface StatusSources {
   readonly config: Config;

@@ -1,12 +1,13 @@
 // Bundles the station for a board: `npm run build`, or `node cross/build.mjs --root FOLDER --out FOLDER`.
 // What it makes and why: README.md beside this file.
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
 /** Programs that may exist under agent/. Each becomes dist/NAME.js; what they share becomes chunks. */
-const ENTRIES = ['main', 'cli'];
+const ENTRIES = ['main'];
 
 /** Packages with files of their own for each machine: installed beside the bundle, never in it. */
 const EXTERNAL = ['koffi', 'node-datachannel', '@evan/opus'];
@@ -75,6 +76,9 @@ async function copyAssets() {
   if (twice !== undefined)
     fail(`two assets are called ${twice}: in the bundle they share a folder`);
   for (const file of assets) await cp(join(file.parentPath, file.name), join(out, file.name));
+  // What `doorward init` writes for a person to edit.
+  const example = join(root, 'config/doorward.yaml');
+  if (existsSync(example)) await cp(example, join(out, 'doorward.yaml'));
 }
 
 /** What npm needs to install the external packages beside the bundle, in the versions that were tested. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../agent/base/clock.ts';
 import { systemRandom } from '../../agent/base/random.ts';
-import { ControlClient } from '../../agent/control-client.ts';
+import { ControlClient } from '../../agent/control/client.ts';
 import { VALUE_TYPE } from '../../agent/dht/value.ts';
 import { packValue } from '../../agent/dht/value-codec.ts';
 import { sealValue } from '../../agent/identity/envelope.ts';

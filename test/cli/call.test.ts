@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
-import type { WireEvent } from '../../agent/control-protocol.ts';
+import type { WireEvent } from '../../agent/control/protocol.ts';
 import type { EndReason } from '../../agent/events.ts';
 import { STATION_ID } from '../control/fake-station.ts';
 import { FakeStation, FakeWorld } from './fake-world.ts';

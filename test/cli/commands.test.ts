@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
-import type { ControlHandlers } from '../../agent/control-server.ts';
-import { VERSION } from '../../agent/version.ts';
+import { VERSION } from '../../agent/base/version.ts';
+import type { ControlHandlers } from '../../agent/control/server.ts';
 import { STATION_ID } from '../control/fake-station.ts';
 import { FakeStation, FakeWorld } from './fake-world.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
+import { EXIT, exitOfCall, exitOfError, exitOfResult } from '../../agent/cli/exit-codes.ts';
 import type { EndReason, ResultCode } from '../../agent/events.ts';
-import { EXIT, exitOfCall, exitOfError, exitOfResult } from '../../agent/exit-codes.ts';
 
 describe('exit codes', () => {
   test('are what scripts rely on', () => {

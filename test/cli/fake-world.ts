@@ -1,17 +1,17 @@
 // Loaded on first use otherwise, which takes turns of the event loop that nobody counts.
-import '../../agent/config-file.ts';
+import '../../agent/config/file.ts';
 import { AgentError } from '../../agent/base/errors.ts';
-import { runCli } from '../../agent/cli.ts';
-import type { Alarm, PrivateStation, StationOptions, World } from '../../agent/cli-world.ts';
-import type { ControlConnection } from '../../agent/control-client.ts';
+import { runCli } from '../../agent/cli/cli.ts';
+import type { ExitCode } from '../../agent/cli/exit-codes.ts';
+import type { Alarm, PrivateStation, StationOptions, World } from '../../agent/cli/world.ts';
+import type { ControlConnection } from '../../agent/control/client.ts';
 import type {
   ControlInput,
   ControlMethod,
   ControlResults,
   WireEvent,
-} from '../../agent/control-protocol.ts';
-import type { ControlHandlers } from '../../agent/control-server.ts';
-import type { ExitCode } from '../../agent/exit-codes.ts';
+} from '../../agent/control/protocol.ts';
+import type { ControlHandlers } from '../../agent/control/server.ts';
 import { fakeHandlers } from '../control/fake-station.ts';
 
 /** A station without a socket: scripted handlers, events and sound on demand. */

@@ -22,7 +22,7 @@ function packagesOf(file: string, seen = new Set<string>()): Set<string> {
 const agent = resolve(import.meta.dirname, '../../agent');
 
 test('the station never loads the parser of the command line', () => {
-  expect(packagesOf(resolve(agent, 'cli-process.ts'))).toContain('yargs/yargs');
+  expect(packagesOf(resolve(agent, 'cli/process.ts'))).toContain('yargs/yargs');
   for (const file of ['run.ts', 'daemon.ts']) {
     expect(packagesOf(resolve(agent, file))).not.toContain('yargs/yargs');
   }

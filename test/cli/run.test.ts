@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { formatSeconds, printable, table } from '../../agent/cli-output.ts';
-import { PlayAhead } from '../../agent/play-ahead.ts';
+import { formatSeconds, printable, table } from '../../agent/cli/output.ts';
+import { PlayAhead } from '../../agent/cli/play-ahead.ts';
 import { readyText } from '../../agent/ready-text.ts';
 import { parseRunArguments } from '../../agent/run.ts';
 import { loadGood } from '../config/load.ts';

@@ -4,7 +4,7 @@ import {
   formatProblems,
   type LoadedConfig,
   loadConfig,
-} from '../../agent/config.ts';
+} from '../../agent/config/config.ts';
 
 const MISSING = Object.assign(new Error('ENOENT: no such file or directory'), { code: 'ENOENT' });
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { allKeys, formatPath, keyAt } from '../../agent/config-keys.ts';
+import { allKeys, formatPath, keyAt } from '../../agent/config/keys.ts';
 import { complaints, loadGood } from './load.ts';
 import { EXAMPLE_FILE, exampleYaml, JSON_SCHEMA_FILE, jsonSchema } from './published.ts';
 

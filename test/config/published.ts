@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import { stringify } from 'yaml';
-import { allKeys, formatPath, keyAt } from '../../agent/config-keys.ts';
-import { ConfigSchema } from '../../agent/config-schema.ts';
+import { allKeys, formatPath, keyAt } from '../../agent/config/keys.ts';
+import { ConfigSchema } from '../../agent/config/schema.ts';
 
 /**
  * The two files about the configuration that people and editors read, made from the schema:

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { editDistance, nearestWord } from '../../agent/base/suggest.ts';
-import { allKeys } from '../../agent/config-keys.ts';
+import { allKeys } from '../../agent/config/keys.ts';
 
 const word = fc.string({ maxLength: 12 });
 const keys = allKeys().map((path) => path.at(-1) ?? '');

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
-import { encodeAudio } from '../../agent/control-audio.ts';
-import { CONTROL_LIMITS } from '../../agent/control-limits.ts';
-import { ControlSession, type SessionOutput } from '../../agent/control-session.ts';
+import { encodeAudio } from '../../agent/control/audio.ts';
+import { CONTROL_LIMITS } from '../../agent/control/limits.ts';
+import { ControlSession, type SessionOutput } from '../../agent/control/session.ts';
 
 function session() {
   const core = new ControlSession();

@@ -1,5 +1,5 @@
 import { AgentError } from '../../agent/base/errors.ts';
-import type { ControlHandlers } from '../../agent/control-server.ts';
+import type { ControlHandlers } from '../../agent/control/server.ts';
 
 export const STATION_ID = 'a1'.repeat(20);
 

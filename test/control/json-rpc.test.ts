@@ -7,7 +7,7 @@ import {
   encodeResult,
   LineSplitter,
   parseRpc,
-} from '../../agent/json-rpc.ts';
+} from '../../agent/control/json-rpc.ts';
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 

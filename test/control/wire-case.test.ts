@@ -1,6 +1,6 @@
 import { expect, expectTypeOf, test } from 'vitest';
-import type { WireEvent } from '../../agent/control-protocol.ts';
-import { toWire } from '../../agent/wire-case.ts';
+import type { WireEvent } from '../../agent/control/protocol.ts';
+import { toWire } from '../../agent/control/wire-case.ts';
 
 test('keys become snake_case at every depth, values stay', () => {
   expect(

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readConfigText } from '../../agent/config-file.ts';
+import { readConfigText } from '../../agent/config/file.ts';
 import { complaints } from '../config/load.ts';
 import { EXAMPLE_FILE } from '../config/published.ts';
 

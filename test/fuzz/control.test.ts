@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CONTROL_PARAMS } from '../../agent/control-protocol.ts';
-import { ControlSession } from '../../agent/control-session.ts';
-import { parseRpc } from '../../agent/json-rpc.ts';
+import { parseRpc } from '../../agent/control/json-rpc.ts';
+import { CONTROL_PARAMS } from '../../agent/control/protocol.ts';
+import { ControlSession } from '../../agent/control/session.ts';
 
 const methods = fc.constantFrom(
   ...Object.keys(CONTROL_PARAMS),

@@ -1,7 +1,7 @@
 import { AgentError } from '../../agent/base/errors.ts';
 import { openPrivateFolder } from '../../agent/base/store.ts';
-import type { Config } from '../../agent/config.ts';
-import { type ControlPeer, ControlServer } from '../../agent/control-server.ts';
+import type { Config } from '../../agent/config/config.ts';
+import { type ControlPeer, ControlServer } from '../../agent/control/server.ts';
 import type { CallEvent, CallPhase } from '../../agent/events.ts';
 import type { Station, StationDeps } from '../../agent/station.ts';
 import { fakeHandlers, STATION_ID } from '../control/fake-station.ts';
@@ -84,5 +84,5 @@ if (argv[0] === 'run') {
   const { runCommand } = await import('../../agent/run.ts');
   process.exit(await runCommand(argv.slice(1), async () => runStation));
 }
-const { cliProcess } = await import('../../agent/cli-process.ts');
+const { cliProcess } = await import('../../agent/cli/process.ts');
 process.exitCode = await cliProcess(argv);

@@ -16,7 +16,7 @@ import { dirname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseWav, wavHeader } from '../../agent/audio/wav.ts';
-import { VERSION } from '../../agent/version.ts';
+import { VERSION } from '../../agent/base/version.ts';
 import { STATION_ID } from '../control/fake-station.ts';
 
 /** The command line and the life of the station's process, with real processes and a callee that echoes. */

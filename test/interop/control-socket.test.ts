@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
 import { silentLogger } from '../../agent/base/log.ts';
-import { ControlClient } from '../../agent/control-client.ts';
-import { CONTROL_LIMITS } from '../../agent/control-limits.ts';
+import { ControlClient } from '../../agent/control/client.ts';
+import { CONTROL_LIMITS } from '../../agent/control/limits.ts';
 import {
   type ControlHandlers,
   type ControlPeer,
   ControlServer,
-} from '../../agent/control-server.ts';
+} from '../../agent/control/server.ts';
 import { fakeHandlers, STATION_ID } from '../control/fake-station.ts';
 
 let folder: string;

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Millis, systemClock, WakeUp } from './base/clock.ts';
-import { AgentError } from './base/errors.ts';
-import type { PrivateStation, StationOptions } from './cli-world.ts';
-import { ControlClient } from './control-client.ts';
+import { type Millis, systemClock, WakeUp } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
+import { ControlClient } from '../control/client.ts';
 import { EXIT } from './exit-codes.ts';
+import type { PrivateStation, StationOptions } from './world.ts';
 
 /** Driver: a station for the time of one command, as a child process with a control socket of its own. */
 

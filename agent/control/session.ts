@@ -1,8 +1,6 @@
 import * as v from 'valibot';
-import { AgentError } from './base/errors.ts';
-import { decodeAudio } from './control-audio.ts';
-import { CONTROL_LIMITS } from './control-limits.ts';
-import { CONTROL_PARAMS, type ControlMethod, type ControlParams } from './control-protocol.ts';
+import { AgentError } from '../base/errors.ts';
+import { decodeAudio } from './audio.ts';
 import {
   encodeError,
   encodeResult,
@@ -14,6 +12,8 @@ import {
   type RpcMessage,
   type RpcParams,
 } from './json-rpc.ts';
+import { CONTROL_LIMITS } from './limits.ts';
+import { CONTROL_PARAMS, type ControlMethod, type ControlParams } from './protocol.ts';
 
 /** A request whose parameters are checked. */
 export type ControlCall = {

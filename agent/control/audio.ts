@@ -1,6 +1,6 @@
-import { FRAME_SAMPLES } from './audio/device.ts';
-import { CONTROL_LIMITS } from './control-limits.ts';
+import { FRAME_SAMPLES } from '../audio/device.ts';
 import { encodeNotification, type RpcParams } from './json-rpc.ts';
+import { CONTROL_LIMITS } from './limits.ts';
 
 /**
  * Notification `audio`, both ways: `{pcm}` is base64 of one or more whole frames, 48 kHz, mono, S16LE. Base64 in a line

@@ -1,8 +1,8 @@
-import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from './audio/device.ts';
-import { readWavFile, WavFileSink } from './audio/wav-file.ts';
-import { WavSource } from './audio/wav-source.ts';
-import { errorText } from './base/errors.ts';
-import type { SoundFiles } from './cli-world.ts';
+import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from '../audio/device.ts';
+import { readWavFile, WavFileSink } from '../audio/wav-file.ts';
+import { WavSource } from '../audio/wav-source.ts';
+import { errorText } from '../base/errors.ts';
+import type { SoundFiles } from './world.ts';
 
 /**
  * Driver: WAV files for `call --play` and `--record`. The command reads and writes them itself: the station may be another

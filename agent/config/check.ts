@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { nearestWord } from './base/suggest.ts';
-import type { Place } from './config-file.ts';
+import { nearestWord } from '../base/suggest.ts';
+import type { Place } from './file.ts';
 import {
   allKeys,
   emptyTree,
@@ -10,9 +10,9 @@ import {
   keyAt,
   namesBelow,
   type Tree,
-} from './config-keys.ts';
-import { brokenRules } from './config-rules.ts';
-import { ConfigSchema, type Settings } from './config-schema.ts';
+} from './keys.ts';
+import { brokenRules } from './rules.ts';
+import { ConfigSchema, type Settings } from './schema.ts';
 
 /** Layers of values → settings with their origins, or every problem at once. Pure. */
 

@@ -1,12 +1,12 @@
 import * as v from 'valibot';
-import { CONTACT_NAME } from './contact/contacts.ts';
+import { CONTACT_NAME } from '../contact/contacts.ts';
 import {
   type AgentEvent,
   type CallSnapshot,
   type CommandResult,
   type MessageRecord,
   RIGHTS,
-} from './events.ts';
+} from '../events.ts';
 import type { Wire } from './wire-case.ts';
 
 /**

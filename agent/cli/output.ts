@@ -1,5 +1,5 @@
-import type { AgentError } from './base/errors.ts';
-import type { World } from './cli-world.ts';
+import type { AgentError } from '../base/errors.ts';
+import type { World } from './world.ts';
 
 /**
  * The voice of every command. What was asked for goes to stdout, as text or with `--json` as one object; what happens on the

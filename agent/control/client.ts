@@ -1,9 +1,9 @@
 import { connect, type Socket } from 'node:net';
-import { AgentError, errorCode, errorText } from './base/errors.ts';
-import { decodeAudio, encodeAudio } from './control-audio.ts';
-import { CONTROL_LIMITS } from './control-limits.ts';
-import type { ControlInput, ControlMethod, ControlResults, WireEvent } from './control-protocol.ts';
+import { AgentError, errorCode, errorText } from '../base/errors.ts';
+import { decodeAudio, encodeAudio } from './audio.ts';
 import { encodeRequest, LineSplitter, parseRpc, type RpcErrorObject } from './json-rpc.ts';
+import { CONTROL_LIMITS } from './limits.ts';
+import type { ControlInput, ControlMethod, ControlResults, WireEvent } from './protocol.ts';
 
 /** What the command line needs of a station, over the socket or, in tests, without one. */
 export interface ControlConnection {

@@ -1,13 +1,14 @@
+import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { systemClock, WakeUp } from './base/clock.ts';
-import { AgentError, errorCode, errorText } from './base/errors.ts';
+import { systemClock, WakeUp } from '../base/clock.ts';
+import { AgentError, errorCode, errorText } from '../base/errors.ts';
+import { ControlClient } from '../control/client.ts';
 import { runCli } from './cli.ts';
-import { identityOf } from './cli-identity.ts';
-import { startPrivateStation } from './cli-private-station.ts';
-import { soundFiles } from './cli-sound.ts';
-import type { World } from './cli-world.ts';
-import { ControlClient } from './control-client.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { identityOf } from './identity.ts';
+import { startPrivateStation } from './private-station.ts';
+import { soundFiles } from './sound.ts';
+import type { World } from './world.ts';
 
 /** Driver: the world that commands run in, when it is the real one. */
 export async function cliProcess(argv: readonly string[]): Promise<ExitCode> {
@@ -32,10 +33,17 @@ export async function cliProcess(argv: readonly string[]): Promise<ExitCode> {
     startStation: startPrivateStation,
     sound: soundFiles,
     identity: identityOf,
-    exampleConfig: () => readFile(new URL('../config/doorward.yaml', import.meta.url), 'utf8'),
+    exampleConfig,
     readFile: (path) => readFile(path, 'utf8'),
     createFile,
   } satisfies World);
+}
+
+/** In the bundle the example lies beside the program, in the source tree in config/. */
+async function exampleConfig(): Promise<string> {
+  const beside = new URL('./doorward.yaml', import.meta.url);
+  const inTree = new URL('../../config/doorward.yaml', import.meta.url);
+  return readFile(existsSync(beside) ? beside : inTree, 'utf8');
 }
 
 /** More than the longest message, so that a file by mistake does not fill the memory. */

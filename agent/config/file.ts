@@ -1,5 +1,5 @@
 import { CST, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, parseDocument } from 'yaml';
-import { emptyTree, formatPath, type KeyPath, keyAt, type Tree } from './config-keys.ts';
+import { emptyTree, formatPath, type KeyPath, keyAt, type Tree } from './keys.ts';
 
 /** YAML text → plain values that know their places. Pure; the one file that loads `yaml`. */
 

@@ -1,9 +1,9 @@
 import { dirname, resolve } from 'node:path';
-import { nearestWord } from './base/suggest.ts';
-import type { ConfigProblem, Layer } from './config-check.ts';
-import type { FileTree } from './config-file.ts';
-import { allKeys, emptyTree, formatPath, isTree, keyAt, type Tree } from './config-keys.ts';
-import type { Environment } from './config-paths.ts';
+import { nearestWord } from '../base/suggest.ts';
+import type { ConfigProblem, Layer } from './check.ts';
+import type { FileTree } from './file.ts';
+import { allKeys, emptyTree, formatPath, isTree, keyAt, type Tree } from './keys.ts';
+import type { Environment } from './paths.ts';
 
 /** The sources of values, each made into a Layer. Pure. */
 

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type HostPort, parseHostPort } from './base/address.ts';
-import { errorCode, errorText } from './base/errors.ts';
-import type { LogLevel } from './base/log.ts';
+import { type HostPort, parseHostPort } from '../base/address.ts';
+import { errorCode, errorText } from '../base/errors.ts';
+import type { LogLevel } from '../base/log.ts';
+import type { Right } from '../events.ts';
 import {
   type CheckResult,
   type ConfigProblem,
@@ -10,17 +11,16 @@ import {
   type EffectiveValue,
   inOrder,
   type Layer,
-} from './config-check.ts';
-import { commandLineLayer, environmentLayer, fileLayer } from './config-layers.ts';
+} from './check.ts';
+import { commandLineLayer, environmentLayer, fileLayer } from './layers.ts';
 import {
   defaultControl,
   defaultState,
   type Environment,
   MAX_SOCKET_PATH_BYTES,
   SYSTEM_CONFIG,
-} from './config-paths.ts';
-import type { Settings } from './config-schema.ts';
-import type { Right } from './events.ts';
+} from './paths.ts';
+import type { Settings } from './schema.ts';
 
 /**
  * The configuration in effect, read once and frozen; parts get their slice. What each key means: config/doorward.yaml.
@@ -126,7 +126,7 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   const file = await readConfigFile(sources, problems);
   if (file !== undefined) {
     // `yaml` costs the process 2 to 9 MB: only who has a file pays.
-    const { readConfigText } = await import('./config-file.ts');
+    const { readConfigText } = await import('./file.ts');
     const tree = readConfigText(file.text);
     layers.push(fileLayer(file.name, workingFolder, tree));
     for (const { place, path, reason } of tree.problems) {

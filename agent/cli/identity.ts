@@ -1,6 +1,6 @@
-import { systemClock } from './base/clock.ts';
-import { systemRandom } from './base/random.ts';
-import { openIdentity } from './identity/keystore.ts';
+import { systemClock } from '../base/clock.ts';
+import { systemRandom } from '../base/random.ts';
+import { openIdentity } from '../identity/keystore.ts';
 
 /** Driver: the id of the identity in a state folder, which is made if there is none. @throws {AgentError} from the keystore */
 export async function identityOf(

@@ -1,6 +1,6 @@
-import type { Clock, Millis } from './base/clock.ts';
-import type { Environment } from './config-paths.ts';
-import type { ControlConnection } from './control-client.ts';
+import type { Clock, Millis } from '../base/clock.ts';
+import type { Environment } from '../config/paths.ts';
+import type { ControlConnection } from '../control/client.ts';
 
 /** Everything that a command touches: the real one in `cli-process.ts`, in tests one in memory. */
 export interface World {

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 import * as v from 'valibot';
-import { LOG_LEVELS } from './base/log.ts';
-import { CONTACT_NAME } from './contact/contacts.ts';
-import { RIGHTS } from './events.ts';
+import { LOG_LEVELS } from '../base/log.ts';
+import { CONTACT_NAME } from '../contact/contacts.ts';
+import { RIGHTS } from '../events.ts';
 
 /**
  * THE schema of the configuration: validation, defaults, `config/doorward.yaml` and `config/doorward.schema.json` all come

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
-import { errorCode } from './base/errors.ts';
-import { type Output, table } from './cli-output.ts';
-import { configOf, configSources } from './cli-station.ts';
-import type { World } from './cli-world.ts';
-import { formatProblems, loadConfig } from './config.ts';
-import { SYSTEM_CONFIG } from './config-paths.ts';
+import { errorCode } from '../base/errors.ts';
+import { formatProblems, loadConfig } from '../config/config.ts';
+import { SYSTEM_CONFIG } from '../config/paths.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
+import { type Output, table } from './output.ts';
+import { configOf, configSources } from './station.ts';
+import type { World } from './world.ts';
 
 /** The commands that need no station. */
 

@@ -1,15 +1,15 @@
-import { FRAME_SAMPLES } from './audio/device.ts';
-import type { Millis } from './base/clock.ts';
-import { AgentError } from './base/errors.ts';
-import { type Output, printable } from './cli-output.ts';
-import { openStation, type StationArguments } from './cli-station.ts';
-import type { Alarm, SoundReader, SoundWriter, World } from './cli-world.ts';
-import type { ControlConnection } from './control-client.ts';
-import { CONTROL_LIMITS } from './control-limits.ts';
-import type { WireEvent } from './control-protocol.ts';
-import type { EndReason } from './events.ts';
+import { FRAME_SAMPLES } from '../audio/device.ts';
+import type { Millis } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
+import type { ControlConnection } from '../control/client.ts';
+import { CONTROL_LIMITS } from '../control/limits.ts';
+import type { WireEvent } from '../control/protocol.ts';
+import type { EndReason } from '../events.ts';
 import { EXIT, type ExitCode, exitOfCall, exitOfResult } from './exit-codes.ts';
+import { type Output, printable } from './output.ts';
 import { PlayAhead } from './play-ahead.ts';
+import { openStation, type StationArguments } from './station.ts';
+import type { Alarm, SoundReader, SoundWriter, World } from './world.ts';
 
 export interface CallArguments extends StationArguments {
   readonly to: string;

@@ -1,5 +1,5 @@
-import { FRAME_MS } from './audio/device.ts';
-import type { Millis } from './base/clock.ts';
+import { FRAME_MS } from '../audio/device.ts';
+import type { Millis } from '../base/clock.ts';
 
 /** How much of the played file waits at the station: rides out a stall of this process, and is half of what it takes. */
 const AHEAD_MS: Millis = 500;

@@ -1,11 +1,11 @@
-import { type HostPort, parseHostPort } from './base/address.ts';
-import { AgentError } from './base/errors.ts';
-import type { Output } from './cli-output.ts';
-import { sleep, type World } from './cli-world.ts';
-import { type Config, type ConfigSources, formatProblems, loadConfig } from './config.ts';
-import { SYSTEM_CONTROL } from './config-paths.ts';
-import type { ControlConnection } from './control-client.ts';
-import type { StatusResult } from './control-protocol.ts';
+import { type HostPort, parseHostPort } from '../base/address.ts';
+import { AgentError } from '../base/errors.ts';
+import { type Config, type ConfigSources, formatProblems, loadConfig } from '../config/config.ts';
+import { SYSTEM_CONTROL } from '../config/paths.ts';
+import type { ControlConnection } from '../control/client.ts';
+import type { StatusResult } from '../control/protocol.ts';
+import type { Output } from './output.ts';
+import { sleep, type World } from './world.ts';
 
 /** Which station a command talks to. */
 

@@ -1,16 +1,16 @@
 import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { systemClock, WakeUp } from './base/clock.ts';
-import { AgentError, errorCode, errorText } from './base/errors.ts';
-import type { Logger } from './base/log.ts';
-import { encodeAudio } from './control-audio.ts';
-import { connectSocket } from './control-client.ts';
-import { CONTROL_LIMITS } from './control-limits.ts';
-import type { ControlMethod, ControlParams, ControlResults } from './control-protocol.ts';
-import { type ControlCall, ControlSession } from './control-session.ts';
-import type { AgentEvent } from './events.ts';
+import { systemClock, WakeUp } from '../base/clock.ts';
+import { AgentError, errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { AgentEvent } from '../events.ts';
+import { encodeAudio } from './audio.ts';
+import { connectSocket } from './client.ts';
 import { encodeNotification, type RpcId } from './json-rpc.ts';
+import { CONTROL_LIMITS } from './limits.ts';
+import type { ControlMethod, ControlParams, ControlResults } from './protocol.ts';
+import { type ControlCall, ControlSession } from './session.ts';
 import { toWire } from './wire-case.ts';
 
 /** One connected client, as handlers see it. */

@@ -1,12 +1,12 @@
-import type { Millis } from './base/clock.ts';
-import { AgentError } from './base/errors.ts';
-import { type Output, printable } from './cli-output.ts';
-import { openStation, type StationArguments } from './cli-station.ts';
-import type { World } from './cli-world.ts';
-import type { ControlConnection } from './control-client.ts';
-import type { WireEvent } from './control-protocol.ts';
-import type { MessageState } from './events.ts';
+import type { Millis } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
+import type { ControlConnection } from '../control/client.ts';
+import type { WireEvent } from '../control/protocol.ts';
+import type { MessageState } from '../events.ts';
 import { EXIT, type ExitCode, exitOfResult } from './exit-codes.ts';
+import { type Output, printable } from './output.ts';
+import { openStation, type StationArguments } from './station.ts';
+import type { World } from './world.ts';
 
 export interface SendArguments extends StationArguments {
   readonly to: string;

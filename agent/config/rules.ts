@@ -1,4 +1,4 @@
-import type { Settings } from './config-schema.ts';
+import type { Settings } from './schema.ts';
 
 /** What single keys cannot say: rules over two keys. Settings are valid key by key when they come here. */
 

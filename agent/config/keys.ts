@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { ConfigSchema, type KeyNotes } from './config-schema.ts';
+import { ConfigSchema, type KeyNotes } from './schema.ts';
 
 /** The schema as a tree of sections and keys: what errors, the environment, the example file and the docs walk over. */
 

@@ -1,12 +1,12 @@
-import { AgentError } from './base/errors.ts';
-import { formatSeconds, formatUnixMs, type Output, printable, table } from './cli-output.ts';
-import { connectStation, type StationArguments } from './cli-station.ts';
-import type { World } from './cli-world.ts';
-import type { ControlConnection } from './control-client.ts';
-import type { StatusResult } from './control-protocol.ts';
-import type { CommandResult, Right } from './events.ts';
+import { AgentError } from '../base/errors.ts';
+import { VERSION } from '../base/version.ts';
+import type { ControlConnection } from '../control/client.ts';
+import type { StatusResult } from '../control/protocol.ts';
+import type { CommandResult, Right } from '../events.ts';
 import { EXIT, type ExitCode, exitOfResult } from './exit-codes.ts';
-import { VERSION } from './version.ts';
+import { formatSeconds, formatUnixMs, type Output, printable, table } from './output.ts';
+import { connectStation, type StationArguments } from './station.ts';
+import type { World } from './world.ts';
 
 /** The commands that ask the running station one thing. */
 

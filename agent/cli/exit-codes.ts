@@ -1,5 +1,5 @@
-import { type AgentError, errorCode } from './base/errors.ts';
-import type { EndReason, ResultCode } from './events.ts';
+import { type AgentError, errorCode } from '../base/errors.ts';
+import type { EndReason, ResultCode } from '../events.ts';
 
 /**
  * Exit codes of every command: part of what we promise, as scripts and systemd rest on them. Those from 69 are the BSD

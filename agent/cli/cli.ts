@@ -1,7 +1,8 @@
 import yargs from 'yargs/yargs';
-import { DURATION_EXPECTED, parseDuration } from './base/duration.ts';
-import { AgentError, errorText } from './base/errors.ts';
-import { type CallArguments, callCommand } from './cli-call.ts';
+import { DURATION_EXPECTED, parseDuration } from '../base/duration.ts';
+import { AgentError, errorText } from '../base/errors.ts';
+import { RIGHTS, type Right } from '../events.ts';
+import { type CallArguments, callCommand } from './call.ts';
 import {
   answerCommand,
   contactAddCommand,
@@ -13,13 +14,12 @@ import {
   messagesCommand,
   statusCommand,
   versionCommand,
-} from './cli-commands.ts';
-import { checkConfigCommand, initCommand } from './cli-config.ts';
-import { Output } from './cli-output.ts';
-import { sendCommand } from './cli-send.ts';
-import type { World } from './cli-world.ts';
-import { RIGHTS, type Right } from './events.ts';
+} from './commands.ts';
+import { checkConfigCommand, initCommand } from './config.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
+import { Output } from './output.ts';
+import { sendCommand } from './send.ts';
+import type { World } from './world.ts';
 
 /**
  * The command line: arguments in, one command chosen, its exit code out. A short process of its own, so it may load yargs
