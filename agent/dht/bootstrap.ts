@@ -20,6 +20,7 @@ export class Bootstrap {
   #addresses: readonly Address[] = [];
   #pending = 0;
   #rounds = 0;
+  #lastRound: Millis = Number.NEGATIVE_INFINITY;
   #job: Job | undefined;
 
   constructor(rpc: Rpc, scheduler: Scheduler, host: BootstrapHost) {
@@ -33,16 +34,27 @@ export class Bootstrap {
     return this.#pending > 0;
   }
 
-  /** Use these from now on; those that are new are pinged at once. */
+  /** Use these from now on; they are pinged at once unless we are connected. */
   set(addresses: readonly Address[], now: Millis): void {
     this.#addresses = addresses.slice(0, LIMITS.bootstrapAddresses);
-    this.restart(now);
-  }
-
-  /** The connection is lost, or there are new addresses: begin again with short pauses. */
-  restart(now: Millis): void {
     this.#rounds = 0;
     this.#round(now);
+  }
+
+  /** The connection is lost: begin again with short pauses, yet never ping the same addresses in a tight circle. */
+  restart(now: Millis): void {
+    this.#rounds = 0;
+    const earliest = this.#lastRound + PROTOCOL.bootstrapFirstMs;
+    if (now >= earliest) this.#round(now);
+    else this.#roundAt(earliest);
+  }
+
+  #roundAt(moment: Millis): void {
+    this.#job?.cancel();
+    this.#job = this.#scheduler.schedule(moment, (now) => {
+      if (!this.#host.isConnected()) this.#host.onRound();
+      this.#round(now);
+    });
   }
 
   #round(now: Millis): void {
@@ -51,10 +63,8 @@ export class Bootstrap {
     if (this.#host.isConnected() || this.#addresses.length === 0) return;
     const pause = Math.min(PROTOCOL.bootstrapFirstMs * 2 ** this.#rounds, LIMITS.bootstrapMaxMs);
     this.#rounds++;
-    this.#job = this.#scheduler.schedule(now + pause, (then) => {
-      if (!this.#host.isConnected()) this.#host.onRound();
-      this.#round(then);
-    });
+    this.#lastRound = now;
+    this.#roundAt(now + pause);
     for (const address of this.#addresses) this.#ping(address, now);
   }
 

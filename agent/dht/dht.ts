@@ -104,6 +104,7 @@ export class Dht implements Engine<DhtEvent> {
   /** Wall clock minus monotonic clock, ms. */
   #clockOffset: Millis | undefined;
   #searchesRefused = 0;
+  #operationsRefused = 0;
 
   constructor(options: DhtOptions, now: Millis) {
     const { id, random, policy, network = 0, families } = options;
@@ -245,13 +246,14 @@ export class Dht implements Engine<DhtEvent> {
       now,
     );
     this.#gets.set(get.id, get);
+    const admitted = this.#isAdmitted();
     const own = this.#storage.get(key, get.query);
     this.#reportGot(
       get,
       own.map(({ value }) => value),
     );
     for (const family of this.#families.keys()) {
-      const search = this.#search(family, key, now);
+      const search = admitted ? this.#search(family, key, now) : undefined;
       if (search === undefined) this.#getDone(get, family);
       else search.addGet(get, now);
     }
@@ -279,6 +281,7 @@ export class Dht implements Engine<DhtEvent> {
     this.#puts.set(put.id, put);
     // A sender that does not keep to the limit loses its neighbours: they never answer (opendht.md 6.4).
     const fits =
+      this.#isAdmitted() &&
       countedSize(put.value) <= PROTOCOL.maxValueBytes &&
       put.packed.length <= PROTOCOL.maxPackedBytes;
     if (fits) this.#storeOwn(put, now);
@@ -287,6 +290,7 @@ export class Dht implements Engine<DhtEvent> {
       if (search === undefined) this.#putDone(put, family);
       else search.addPut(put, now);
     }
+    if (!fits) this.#puts.delete(put.id);
     return put.id;
   }
 
@@ -321,8 +325,16 @@ export class Dht implements Engine<DhtEvent> {
    */
   listen(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
     const id = ++this.#lastOperation;
-    this.#listens.add(id, key, query, now);
+    if (this.#isAdmitted()) this.#listens.add(id, key, query, now);
     return id;
+  }
+
+  /** Is there room for the operation that was just begun? Without, it comes to nothing at once. */
+  #isAdmitted(): boolean {
+    const underWay = this.#gets.size + this.#puts.size + this.#listens.size;
+    if (underWay <= LIMITS.operations) return true;
+    this.#operationsRefused++;
+    return false;
   }
 
   /** Stop a get or a listen: no event comes of it any more. A put goes on; see `cancelPut`. */
@@ -530,6 +542,7 @@ export class Dht implements Engine<DhtEvent> {
       searches4: searches(4),
       searches6: searches(6),
       searchesRefused: this.#searchesRefused,
+      operationsRefused: this.#operationsRefused,
       gets: this.#gets.size,
       puts: this.#puts.size,
       listens: this.#listens.size,

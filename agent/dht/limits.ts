@@ -67,8 +67,8 @@ export const LIMITS = {
   searches: 512,
   /** Nodes of a search, bad ones included: enough to pass a whole neighbourhood that died. */
   searchKnown: 64,
-  /** Puts on one key from here. */
-  announcesPerKey: 64,
+  /** Gets, puts and listens of the program under way, permanent puts included. */
+  operations: 4096,
   /** Different values that one get or listen tells of; the reference's number for listens. */
   valuesPerOperation: 4096,
   /** Contents under one value id: more than one only by forgery. */
@@ -109,7 +109,7 @@ export const LIMITS = {
   listeners: 4096,
   listenersPerKey: 512,
   listenersPerSource: 256,
-  /** Own values kept here for others; also the most permanent puts. */
+  /** Own values kept here for others. */
   ownValues: 1024,
 
   /** Packed values in one reply: a get carries no token, so its answer must not be a flood at a forged address. */

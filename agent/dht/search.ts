@@ -314,8 +314,8 @@ export class Search {
       onError: (code, now) => {
         state.request = undefined;
         if (code === ERROR_CODE.unauthorized) {
-          known.puts.delete(put);
-          this.#tokenRefused(known, now);
+          if (this.#tokenRefused(known, now)) state.failed = true;
+          else known.puts.delete(put);
         } else if (code === ERROR_CODE.notFound) {
           onNotFound(now);
         } else {
@@ -366,10 +366,13 @@ export class Search {
     });
   }
 
-  #tokenRefused(known: SearchNode, now: Millis): void {
+  /** @returns whether that was once too often, and the node is taken for gone */
+  #tokenRefused(known: SearchNode, now: Millis): boolean {
     known.setToken(undefined, now);
     known.node.authFailures++;
-    if (known.node.authFailures > PROTOCOL.authFailures) this.#host.rpc.expire(known.node, now);
+    if (known.node.authFailures <= PROTOCOL.authFailures) return false;
+    this.#host.rpc.expire(known.node, now);
+    return true;
   }
 
   #listen(now: Millis): void {
