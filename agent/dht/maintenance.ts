@@ -78,11 +78,12 @@ export class Maintenance {
     this.#next(range, now, (then) => this.#round(then));
   }
 
-  /** A bucket without an answer for long: look for an id in it. */
+  /** A bucket without an answer for long, or with nobody in it: look for an id in it. */
   #refreshBucket(now: Millis): boolean {
     const { buckets } = this.#table;
     for (const [index, bucket] of buckets.entries()) {
-      if (bucket.lastReply > now - PROTOCOL.bucketRefreshMs) continue;
+      const isEmpty = bucket.nodes.every((node) => node.expired);
+      if (!isEmpty && bucket.lastReply > now - PROTOCOL.bucketRefreshMs) continue;
       const target = this.#table.randomId(index, this.#random);
       const node = this.#pick(bucket.nodes) ?? this.#neighbour(index);
       if (node === undefined) continue;

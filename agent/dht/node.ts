@@ -70,6 +70,12 @@ export class Node {
     return !this.expired && !this.isGood(now);
   }
 
+  /** It let a whole attempt pass: more likely gone than not. */
+  get isSilent(): boolean {
+    for (const request of this.requests) if (request.attempts > 1) return true;
+    return false;
+  }
+
   /** Nobody waits for it any more. */
   isRemovable(now: Millis): boolean {
     return this.expired && this.lastHeard < now - PROTOCOL.nodeSilentMs;

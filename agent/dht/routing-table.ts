@@ -140,7 +140,7 @@ export class RoutingTable {
     const start = found.length;
     for (let i = first; i <= last; i++) {
       for (const node of (this.#buckets[i] as Bucket).nodes) {
-        if (!node.isGood(now)) continue;
+        if (!node.isGood(now) || node.isSilent) continue;
         let at = found.length;
         while (at > start && compareDistance(target, node.id, (found[at - 1] as Node).id) < 0) at--;
         found.splice(at, 0, node);

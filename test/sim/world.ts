@@ -19,15 +19,25 @@ export interface WorldOptions {
 /** A node in the world, with what came of it. */
 export class SimNode {
   readonly dht: Dht;
-  readonly address: Address;
+  /** One for each family that it speaks. */
+  readonly addresses: readonly Address[];
   readonly events: { readonly at: Millis; readonly event: DhtEvent }[] = [];
   alive = true;
   readonly #world: World;
 
-  constructor(world: World, dht: Dht, address: Address) {
+  constructor(world: World, dht: Dht, addresses: readonly Address[]) {
     this.#world = world;
     this.dht = dht;
-    this.address = address;
+    this.addresses = addresses;
+  }
+
+  get address(): Address {
+    return this.addresses[0] as Address;
+  }
+
+  /** Where its datagrams to `to` come from. */
+  sourceTo(to: Address): Address | undefined {
+    return this.addresses.find(({ ip }) => ip.length === to.ip.length);
   }
 
   /** Gone without a word. */
@@ -54,7 +64,7 @@ export class SimNode {
   bootstrap(...nodes: readonly SimNode[]): void {
     this.#world.turn(this, (now) =>
       this.dht.bootstrap(
-        nodes.map((node) => node.address),
+        nodes.flatMap((node) => node.addresses),
         now,
       ),
     );
@@ -103,11 +113,12 @@ export class World {
 
   add(options: Partial<DhtOptions> = {}): SimNode {
     const number = this.nodes.length + 1;
-    const address = { ip: Uint8Array.of(10, 0, number >> 8, number & 0xff), port: 4222 };
+    const { families = [4] } = options;
+    const addresses = families.map((family) => ({ ip: simIp(family, number), port: 4222 }));
     const dht = new Dht(
       {
         id: this.randomHash(),
-        families: [4],
+        families,
         random: seededRandom(this.random.uint32()),
         policy: cryptoPolicy,
         ...options,
@@ -115,9 +126,9 @@ export class World {
       this.now,
     );
     dht.setWallClock(WORLD_EPOCH_UNIX_MS + this.now, this.now);
-    const node = new SimNode(this, dht, address);
+    const node = new SimNode(this, dht, addresses);
     this.nodes.push(node);
-    this.#byAddress.set(formatAddress(address), node);
+    for (const address of addresses) this.#byAddress.set(formatAddress(address), node);
     return node;
   }
 
@@ -189,10 +200,25 @@ export class World {
 
   #drain(node: SimNode): void {
     for (let output = node.dht.poll(); output !== undefined; output = node.dht.poll()) {
-      if (output.type === 'event') node.events.push({ at: this.now, event: output.event });
-      else this.network.send(node.address, output.to, output.packet, this.now);
+      if (output.type === 'event') {
+        node.events.push({ at: this.now, event: output.event });
+        continue;
+      }
+      const source = node.sourceTo(output.to);
+      if (source !== undefined) this.network.send(source, output.to, output.packet, this.now);
     }
   }
+}
+
+/** 10.0.a.b or fd00::a:b. */
+function simIp(family: 4 | 6, number: number): Uint8Array {
+  if (family === 4) return Uint8Array.of(10, 0, number >> 8, number & 0xff);
+  const ip = new Uint8Array(16);
+  ip.set([0xfd, 0]);
+  // A /64 of its own for each, as houses have.
+  ip.set([number >> 8, number & 0xff], 6);
+  ip[15] = 1;
+  return ip;
 }
 
 /** An unsigned value of type 0. */
