@@ -121,7 +121,7 @@ export class Dht implements Engine<DhtEvent> {
           this.#onQuery(message, values, node, from, then),
         onHeard: (node, isReply, isNews, then) => this.#onHeard(node, isReply, isNews, then),
         onListed: (nodes, then) => {
-          for (const node of nodes) this.#families.get(node.family)?.maintenance.offer(node, then);
+          for (const node of nodes) this.#families.get(node.family)?.maintenance.listed(node, then);
         },
         onNodeExpired: (node, then) => this.#onNodeExpired(node, then),
       },

@@ -51,6 +51,15 @@ export class Maintenance {
     if (inTheWay !== undefined) this.#rpc.request(inTheWay, { type: 'ping' }, {}, now);
   }
 
+  /** Another node told of it. With too few that we know to be there, see whether this one is. */
+  listed(node: Node, now: Millis): void {
+    if (node.inTable) return;
+    this.offer(node, now);
+    const isUnheard = node.lastHeard === Number.NEGATIVE_INFINITY;
+    if (node.inTable && isUnheard && this.#table.count(now).good < PROTOCOL.targetNodes)
+      this.verify(node, now);
+  }
+
   /** Ask a node that spoke to us whether it is there: only then it is given out. Its neighbours come with the answer. */
   verify(node: Node, now: Millis): void {
     if (this.#verifying >= LIMITS.verifications || node.requests.size > 0) return;

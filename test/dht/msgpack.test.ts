@@ -80,12 +80,12 @@ describe('a reader', () => {
       'ca00000000',
       'cb0000000000000000',
       'd401ff',
-      'd8' + '00'.repeat(17),
+      `d8${'00'.repeat(17)}`,
       'c70305aabbcc',
       'c8000105aa',
       'c90000000105aa',
     ];
-    for (const hex of [...objects, '91'.repeat(60_000) + 'c0', '81a161'.repeat(20_000) + 'c0']) {
+    for (const hex of [...objects, `${'91'.repeat(60_000)}c0`, `${'81a161'.repeat(20_000)}c0`]) {
       const reader = new MsgpackReader(fromHex(`${hex}2a`));
       reader.skip();
       expect(reader.uint(100)).toBe(42);

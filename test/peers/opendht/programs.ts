@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/** Real OpenDHT programs as child processes for the interop tests. Each is ended by its own id. */
+
+export interface Program {
+  readonly process: ChildProcess;
+  /** Gone without a word. */
+  kill(): Promise<void>;
+}
+
+function programOf(process: ChildProcess): Program {
+  const gone = once(process, 'exit');
+  return {
+    process,
+    async kill() {
+      process.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
+
+/** A `dhtnode` without console. It binds `port` on every address of the machine. */
+export function startDhtnode(port: number, bootstrap?: string): Program {
+  const more = bootstrap === undefined ? [] : ['-b', bootstrap];
+  return programOf(spawn('dhtnode', ['-s', '-p', String(port), ...more], { stdio: 'ignore' }));
+}
+
+export const CONFORMANCE = fileURLToPath(new URL('conformance.py', import.meta.url));
+export const OUR_NODE = fileURLToPath(new URL('dht-node.ts', import.meta.url));
+
+/** Debian's, which the binding belongs to. */
+export const PYTHON = '/usr/bin/python3';
+
+export interface PythonValue {
+  readonly id: number;
+  /** Hex. */
+  readonly data: string;
+  readonly expired?: boolean;
+}
+
+/** A node of python3-opendht, driven by lines of JSON (the `--peer` half of conformance.py). */
+export class PythonNode {
+  readonly #program: Program;
+  readonly #answers: ((answer: Record<string, unknown>) => void)[] = [];
+  readonly heard: PythonValue[] = [];
+
+  constructor() {
+    const process = spawn(PYTHON, ['-u', CONFORMANCE, '--peer', '0'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#program = programOf(process);
+    createInterface({ input: process.stdout }).on('line', (line) => {
+      const message = JSON.parse(line) as Record<string, unknown>;
+      if ('ev' in message) this.heard.push(message as unknown as PythonValue);
+      else this.#answers.shift()?.(message);
+    });
+  }
+
+  #answer(): Promise<Record<string, unknown>> {
+    return new Promise((resolve) => this.#answers.push(resolve));
+  }
+
+  #call(line: Record<string, unknown>): Promise<Record<string, unknown>> {
+    this.#program.process.stdin?.write(`${JSON.stringify(line)}\n`);
+    return this.#answer();
+  }
+
+  /** Wait for it to be up and tell it a node. */
+  async join(host: string, port: number): Promise<void> {
+    await this.#answer();
+    await this.#call({ op: 'boot', host, port });
+  }
+
+  async put(key: string, data: string, id: number): Promise<boolean> {
+    return (await this.#call({ op: 'put', key, data, id }))['ok'] === true;
+  }
+
+  async get(key: string): Promise<readonly PythonValue[]> {
+    const { values } = await this.#call({ op: 'get', key, signed: false });
+    return values as readonly PythonValue[];
+  }
+
+  async listen(key: string): Promise<void> {
+    await this.#call({ op: 'listen', key });
+  }
+
+  kill(): Promise<void> {
+    return this.#program.kill();
+  }
+}
