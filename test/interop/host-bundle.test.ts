@@ -144,7 +144,7 @@ describe('the build refuses', () => {
     mkdirSync(join(empty, 'agent'), { recursive: true });
     const { status, stderr } = build('--root', empty);
     expect(status).toBe(1);
-    expect(stderr).toContain('there is no main.ts or cli.ts in');
+    expect(stderr).toContain('there is no main.ts in');
   });
 
   test('two assets of one name', () => {
