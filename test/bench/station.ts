@@ -11,7 +11,7 @@ import { type Program, type StationHandle, sleep, Workshop, waitFor } from '../i
 
 /**
  * Two stations, two real DHT nodes and a real broker on loopback: time to ready, call set-up, memory and CPU idle and in a
- * call, bytes of a call on the DHT. `DOORWARD_MAIN=dist/main.js npm run bench -- station` measures the bundle.
+ * call, bytes of a call on the DHT. `STATION_PROGRAM=dist/main.js npm run bench -- station` measures the bundle.
  */
 
 const DHT = 47_201;

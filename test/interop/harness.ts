@@ -12,11 +12,11 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const root = resolve(import.meta.dirname, '../..');
 
-/** How this run starts the program: from source, or the built bundle with `DOORWARD_MAIN=dist/main.js`. */
+/** How this run starts the program: from source, or the built bundle with `STATION_PROGRAM=dist/main.js`. */
 const program =
-  process.env['DOORWARD_MAIN'] === undefined
+  process.env['STATION_PROGRAM'] === undefined
     ? ['--import', 'tsx', join(root, 'agent/main.ts')]
-    : [resolve(root, process.env['DOORWARD_MAIN'])];
+    : [resolve(root, process.env['STATION_PROGRAM'])];
 
 export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
