@@ -86,7 +86,7 @@ export class CallVoices implements CallVoice {
   }
 
   async #open(callId: string, voice: Voice): Promise<void> {
-    this.#codec ??= this.#options.loadCodec();
+    this.#codec ??= this.#loadCodec();
     const [backend, session] = await Promise.all([
       this.#codec,
       this.#options.device(callId).open(),
@@ -106,6 +106,13 @@ export class CallVoices implements CallVoice {
       onState: this.#options.onAudioState,
     });
     voice.pipeline.start();
+  }
+
+  /** Says which one it is, because a stand-in for libopus hears worse on a bad network. */
+  async #loadCodec(): Promise<OpusBackend> {
+    const backend = await this.#options.loadCodec();
+    this.#options.log.info(`voice is coded by ${backend.description}`);
+    return backend;
   }
 
   #track(work: Promise<void>, failure: string): void {

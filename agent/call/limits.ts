@@ -26,8 +26,8 @@ export const MAX_ENDED_CALLS = 256;
 /** Contacts whose rate of offers is watched at once. */
 export const MAX_WATCHED_PEERS = 128;
 /** Offers that one contact may make: this many at once, then one in OFFER_REFILL_MS. */
-export const OFFER_BURST = 6;
-export const OFFER_REFILL_MS: Millis = 10_000;
+export const OFFER_BURST = 12;
+export const OFFER_REFILL_MS: Millis = 5_000;
 /**
  * Refusals that are sent to strangers, all together. Beyond it they hear nothing: an answer costs
  * us two RSA operations.

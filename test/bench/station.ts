@@ -18,6 +18,8 @@ const DHT = 47_201;
 const BROKER = 47_210;
 const STARTS = 5;
 const CALLS = 10;
+/** A station takes a dozen offers of one contact at once, then one every 5 s. */
+const CALL_GAP_MS = 3_000;
 const IDLE_S = 20;
 const TALK_S = 15;
 
@@ -55,7 +57,7 @@ const range = (values: readonly number[]) =>
 const show = ({ rssMb, privateMb }: Memory) =>
   `${rssMb.toFixed(1)} MB resident, ${privateMb.toFixed(1)} MB private`;
 const print = (what: string, figure: string) =>
-  process.stdout.write(`${what.padEnd(34)} ${figure}\n`);
+  process.stdout.write(`${what.padEnd(36)} ${figure}\n`);
 
 async function startedIn(station: StationHandle): Promise<{ program: Program; ms: number }> {
   const program = station.spawn();
@@ -82,8 +84,8 @@ async function callSetUp(socket: string): Promise<number> {
 
 const workshop = await Workshop.open('bench');
 try {
-  await workshop.dhtRing(2, DHT);
-  await workshop.mosquitto(BROKER);
+  const [dhtnode] = await workshop.dhtRing(2, DHT);
+  const mosquitto = await workshop.mosquitto(BROKER);
   const station = (name: string, port: number) =>
     workshop.station(name, [
       `dht: { bind: 127.0.0.1, port: ${port}, bootstrap: ["127.0.0.1:${DHT}"] }`,
@@ -116,13 +118,15 @@ try {
   const bare = workshop.start(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
   await sleep(1000);
   print('memory: bare Node', show(memoryOf(bare.pid)));
+  if (dhtnode !== undefined) print('memory: dhtnode', show(memoryOf(dhtnode.pid)));
+  print('memory: mosquitto', show(memoryOf(mosquitto.pid)));
   print('memory: idle, before the first call', show(memoryOf(pid)));
   print('CPU: idle', `${(await cpuShare(pid, IDLE_S)).toFixed(2)} % of a core`);
 
   const setUps: number[] = [];
   for (let i = 0; i < CALLS; i++) {
     setUps.push(await callSetUp(`${alice.folder}/control.sock`));
-    await sleep(500);
+    await sleep(CALL_GAP_MS);
   }
   print('dial to first heard sample', range(setUps));
 
