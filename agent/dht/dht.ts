@@ -430,7 +430,7 @@ export class Dht implements Engine<DhtEvent> {
     from: Address,
     now: Millis,
   ): void {
-    this.#rpc.reply(from, message.tid, { type: 'reply', seenIp: from.ip }, now);
+    this.#rpc.reply(from, message.tid, {}, now);
     const listen = this.#listens.onUpdate(message, values, node, now);
     if (listen === undefined) return;
     const search = this.#families.get(node.family)?.searches.get(listen.key.key);

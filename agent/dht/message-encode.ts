@@ -97,8 +97,8 @@ function writeArguments(message: QueryMessage): void {
   }
 }
 
-const present = (...values: readonly unknown[]): number =>
-  values.reduce<number>((count, value) => count + (value === undefined ? 0 : 1), 0);
+/** 1 for an entry that is there. */
+const has = (value: unknown): 0 | 1 => (value === undefined ? 0 : 1);
 
 function writeId(id: InfoHash): void {
   out.str('id').bin(id.bytes);
@@ -132,14 +132,14 @@ function writeIds(key: string, ids: readonly bigint[]): void {
 }
 
 function writeFind({ id, target, want }: FindQuery): void {
-  out.map(2 + present(want));
+  out.map(2 + has(want));
   writeId(id);
   out.str('target').bin(target.bytes);
   writeWant(want);
 }
 
 function writeGet({ id, key, query, want }: GetQuery): void {
-  out.map(1 + present(key, query, want));
+  out.map(1 + has(key) + has(query) + has(want));
   writeId(id);
   writeKey(key);
   if (query !== undefined) {
@@ -150,7 +150,7 @@ function writeGet({ id, key, query, want }: GetQuery): void {
 }
 
 function writePut({ id, key, values, created, token }: PutQuery): void {
-  out.map(2 + present(key, created, token));
+  out.map(2 + has(key) + has(created) + has(token));
   writeId(id);
   writeKey(key);
   writeValues(values);
@@ -159,7 +159,7 @@ function writePut({ id, key, values, created, token }: PutQuery): void {
 }
 
 function writeRefresh({ id, key, valueId, token }: RefreshQuery): void {
-  out.map(2 + present(key, token));
+  out.map(2 + has(key) + has(token));
   writeId(id);
   writeKey(key);
   out.str('vid').int(valueId);
@@ -167,7 +167,7 @@ function writeRefresh({ id, key, valueId, token }: RefreshQuery): void {
 }
 
 function writeListen({ id, style, key, token, sid, query }: ListenQuery): void {
-  out.map(2 + (style === 0 ? 0 : 1) + present(key, token, query));
+  out.map(2 + (style === 0 ? 0 : 1) + has(key) + has(token) + has(query));
   writeId(id);
   if (style !== 0) out.str('ve').int(style);
   writeKey(key);
@@ -181,7 +181,16 @@ function writeListen({ id, style, key, token, sid, query }: ListenQuery): void {
 
 function writeUpdate(message: UpdateQuery): void {
   const { id, style, key, sid, values, created, token, refreshed, expired } = message;
-  out.map(2 + (style === 0 ? 0 : 1) + present(key, values, created, token, refreshed, expired));
+  out.map(
+    2 +
+      (style === 0 ? 0 : 1) +
+      has(key) +
+      has(values) +
+      has(created) +
+      has(token) +
+      has(refreshed) +
+      has(expired),
+  );
   writeId(id);
   if (style !== 0) out.str('ve').int(style);
   writeKey(key);
@@ -196,7 +205,16 @@ function writeUpdate(message: UpdateQuery): void {
 function writeReply(message: Reply): void {
   const { id, valueId, seenIp, nodes4, nodes6, token, values, fields } = message;
   out.map(3 + trailerEntries(message)).str('r');
-  out.map(1 + present(valueId, seenIp, nodes4, nodes6, token, values, fields));
+  out.map(
+    1 +
+      has(valueId) +
+      has(seenIp) +
+      has(nodes4) +
+      has(nodes6) +
+      has(token) +
+      has(values) +
+      has(fields),
+  );
   writeId(id);
   if (valueId !== undefined) out.str('vid').int(valueId);
   if (seenIp !== undefined) out.str('sa').bin(seenIp);
@@ -213,7 +231,7 @@ function writeReply(message: Reply): void {
 }
 
 function writeError(message: ErrorReply): void {
-  out.map(3 + present(message.id) + trailerEntries(message));
+  out.map(3 + has(message.id) + trailerEntries(message));
   out.str('e').array(2).int(message.code).str(message.text);
   if (message.id !== undefined) {
     out.str('r').map(1);
@@ -226,7 +244,7 @@ function writeError(message: ErrorReply): void {
 function writeOldUpdate(message: OldUpdate): void {
   const { id, token, refreshed, expired } = message;
   out.map(3 + trailerEntries(message)).str('u');
-  out.map(1 + present(token, refreshed, expired));
+  out.map(1 + has(token) + has(refreshed) + has(expired));
   writeId(id);
   writeToken(token);
   if (refreshed !== undefined) writeIds('re', refreshed);

@@ -92,8 +92,8 @@ export class RoutingTable {
   #split(): void {
     const last = this.#buckets.at(-1) as Bucket;
     const bits = this.#buckets.length - 1;
+    // Stale from the start: maintenance will look for more nodes of it.
     const further = newBucket();
-    further.lastReply = last.lastReply;
     this.#buckets.push(further);
     const nodes = last.nodes.splice(0);
     for (const node of nodes)

@@ -36,7 +36,9 @@ import { unpackValue } from './value-codec.ts';
 /** A message without what `Rpc` adds: envelope and own id. */
 type Unsent<M> = M extends Message ? Omit<M, keyof Envelope | 'id' | 'values'> : never;
 export type OutgoingQuery = Unsent<QueryMessage>;
-export type OutgoingReply = Unsent<Reply>;
+
+/** What a reply says beside the sender's id and the asker's address. */
+export type ReplyContent = Pick<Reply, 'valueId' | 'nodes4' | 'nodes6' | 'token' | 'fields'>;
 
 /** What the layer above does with what comes in. */
 export interface RpcHandlers {
@@ -397,13 +399,26 @@ export class Rpc {
   reply(
     to: Address,
     tid: number,
-    reply: OutgoingReply,
+    content: ReplyContent,
     now: Millis,
     values?: readonly Uint8Array[],
   ): void {
     const inline = values === undefined || fitInline(values);
-    const list: readonly WireValue[] | undefined = inline ? values : sizesOf(values);
-    const message: Reply = { ...reply, ...this.#envelope(tid), id: this.#self, values: list };
+    // Field by field: every query passes here, and copying objects is what would cost most.
+    const message: Reply = {
+      type: 'reply',
+      tid,
+      network: this.#network,
+      version: VERSION_NAME,
+      id: this.#self,
+      valueId: content.valueId,
+      seenIp: to.ip,
+      nodes4: content.nodes4,
+      nodes6: content.nodes6,
+      token: content.token,
+      values: inline ? values : sizesOf(values),
+      fields: content.fields,
+    };
     this.#emit(to, encodeMessage(message));
     if (!inline) this.#parts.send(to, tid, values, now);
   }

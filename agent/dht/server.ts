@@ -21,7 +21,7 @@ import { matches, selectFields } from './query.ts';
 import { RateLimit } from './rate-limit.ts';
 import { type RemoteListener, RemoteListeners } from './remote-listeners.ts';
 import type { RoutingTable } from './routing-table.ts';
-import type { OutgoingReply, Rpc } from './rpc.ts';
+import type { ReplyContent, Rpc } from './rpc.ts';
 import type { Storage, StorageChange, StoredValue } from './storage.ts';
 import { TokenMint } from './token.ts';
 import type { Value } from './value.ts';
@@ -95,7 +95,7 @@ export class Server {
     switch (message.type) {
       case 'ping':
         this.counters.pings++;
-        this.#reply(message, {}, from, now);
+        this.#rpc.reply(from, message.tid, {}, now);
         break;
       case 'find':
         this.#onFind(message, from, now);
@@ -117,16 +117,6 @@ export class Server {
     }
   }
 
-  #reply(
-    { tid }: { readonly tid: number },
-    content: Omit<OutgoingReply, 'type' | 'seenIp'>,
-    from: Address,
-    now: Millis,
-    values?: readonly Uint8Array[],
-  ): void {
-    this.#rpc.reply(from, tid, { type: 'reply', seenIp: from.ip, ...content }, now, values);
-  }
-
   #refuse({ tid }: { readonly tid: number }, code: number, text: string, from: Address): void {
     if (code === ERROR_CODE.unauthorized) this.counters.badTokens++;
     this.#rpc.error(from, tid, code, text);
@@ -134,8 +124,8 @@ export class Server {
 
   #onFind(message: FindQuery, from: Address, now: Millis): void {
     this.counters.finds++;
-    const lists = this.#nodeLists(message.target, message.want, from, now);
-    this.#reply(message, { ...lists, token: this.#tokens.mint(from, now) }, from, now);
+    const content = this.#lookUp(message.target, message.want, from, now);
+    this.#rpc.reply(from, message.tid, content, now);
   }
 
   #onGet(message: GetQuery, from: Address, now: Millis): void {
@@ -145,17 +135,16 @@ export class Server {
       this.#refuse(message, ERROR_CODE.badRequest, 'Get_values with no info_hash', from);
       return;
     }
-    const lists = this.#nodeLists(key, message.want, from, now);
-    const content = { ...lists, token: this.#tokens.mint(from, now) };
+    const content = this.#lookUp(key, message.want, from, now);
     const found = this.#storage.get(key, query);
     if (found.length === 0) {
-      this.#reply(message, content, from, now);
+      this.#rpc.reply(from, message.tid, content, now);
     } else if (query !== undefined && query.select.length > 0) {
       const values = found.map(({ value }) => value);
       const fields = selectFields(query.select, values);
-      this.#reply(message, { ...content, fields }, from, now);
+      this.#rpc.reply(from, message.tid, { ...content, fields }, now);
     } else {
-      this.#reply(message, content, from, now, this.#cut(found));
+      this.#rpc.reply(from, message.tid, content, now, this.#cut(found));
     }
   }
 
@@ -174,20 +163,20 @@ export class Server {
     return values;
   }
 
-  /** The closest good nodes of the wanted families; without `want`, of the family the query came by. */
-  #nodeLists(
+  /** A token, and the closest good nodes of the wanted families; without `want`, of the family the query came by. */
+  #lookUp(
     target: InfoHash,
     want: readonly number[] | undefined,
     from: Address,
     now: Millis,
-  ): { nodes4?: Uint8Array; nodes6?: Uint8Array } {
-    const wants = (family: Family, number: number) =>
-      want === undefined ? familyOf(from) === family : want.includes(number);
-    const nodes4 = wants(4, WANT_IPV4) ? this.#closest(4, target, now) : undefined;
-    const nodes6 = wants(6, WANT_IPV6) ? this.#closest(6, target, now) : undefined;
+  ): ReplyContent {
+    const family = familyOf(from);
+    const wants4 = want === undefined ? family === 4 : want.includes(WANT_IPV4);
+    const wants6 = want === undefined ? family === 6 : want.includes(WANT_IPV6);
     return {
-      ...(nodes4 === undefined ? {} : { nodes4 }),
-      ...(nodes6 === undefined ? {} : { nodes6 }),
+      nodes4: wants4 ? this.#closest(4, target, now) : undefined,
+      nodes6: wants6 ? this.#closest(6, target, now) : undefined,
+      token: this.#tokens.mint(from, now),
     };
   }
 
@@ -197,9 +186,11 @@ export class Server {
     if (nodes === undefined || first === undefined) return undefined;
     const size = first.compact.length;
     const list = new Uint8Array(nodes.length * size);
-    nodes.forEach((node, i) => {
-      list.set(node.compact, i * size);
-    });
+    let at = 0;
+    for (const { compact } of nodes) {
+      list.set(compact, at);
+      at += size;
+    }
     return list;
   }
 
@@ -223,7 +214,7 @@ export class Server {
       }
       // A refusal is not told (opendht.md 1): the answer is the same.
       if (!near || !this.#store(key, value, age, from, now)) this.counters.valuesRefused++;
-      this.#reply(message, { valueId: value.id }, from, now);
+      this.#rpc.reply(from, message.tid, { valueId: value.id }, now);
     }
   }
 
@@ -281,7 +272,7 @@ export class Server {
     // A known key is enough for a positive answer, whether it holds that value or not.
     const stored = this.#storage.find(key, valueId);
     if (stored !== undefined) this.#storage.refresh(stored, now);
-    this.#reply(message, { valueId }, from, now);
+    this.#rpc.reply(from, message.tid, { valueId }, now);
   }
 
   #onListen(message: ListenQuery, node: Node, from: Address, now: Millis): void {
@@ -301,7 +292,7 @@ export class Server {
       const listener = { key, node, sid, query, oldStyle };
       if (stored.length > 0) this.#pushValues(listener, stored, now);
     }
-    this.#reply(message, { token: this.#tokens.mint(from, now) }, from, now);
+    this.#rpc.reply(from, message.tid, { token: this.#tokens.mint(from, now) }, now);
   }
 
   /** Something changed in the storage: tell who listens, before the answer to the put that did it. */
@@ -333,8 +324,8 @@ export class Server {
     for (const values of inPushes(stored)) {
       this.counters.pushes++;
       if (oldStyle) {
-        const lists = this.#nodeLists(key, undefined, node.address, now);
-        this.#reply({ tid: sid }, { ...lists, token }, node.address, now, values);
+        const content = this.#lookUp(key, undefined, node.address, now);
+        this.#rpc.reply(node.address, sid, content, now, values);
       } else {
         this.#rpc.request(node, { type: 'update', style: 1, key, sid, token }, {}, now, values);
       }

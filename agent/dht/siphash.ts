@@ -7,16 +7,14 @@
 const state = new Int32Array(8); // v0 low, v0 high, v1 low, …
 
 function round(): void {
-  let [v0l, v0h, v1l, v1h, v2l, v2h, v3l, v3h] = state as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  let v0l = state[0] as number;
+  let v0h = state[1] as number;
+  let v1l = state[2] as number;
+  let v1h = state[3] as number;
+  let v2l = state[4] as number;
+  let v2h = state[5] as number;
+  let v3l = state[6] as number;
+  let v3h = state[7] as number;
   let low: number;
   // v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32)
   low = (v0l >>> 0) + (v1l >>> 0);
