@@ -14,7 +14,8 @@ import { GetOperation, type OperationId, PutOperation } from './operations.ts';
 import { RoutingTable } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
 import { Scheduler } from './scheduler.ts';
-import { Search, type SearchHost } from './search.ts';
+import type { SearchHost } from './search-host.ts';
+import { Searches } from './searches.ts';
 import { Server } from './server.ts';
 import {
   DEFAULT_STORAGE_LIMITS,
@@ -73,8 +74,7 @@ export interface DhtOptions {
 interface FamilyState {
   readonly table: RoutingTable;
   readonly maintenance: Maintenance;
-  readonly searches: Map<string, Search>;
-  readonly host: SearchHost;
+  readonly searches: Searches;
 }
 
 /**
@@ -103,7 +103,6 @@ export class Dht implements Engine<DhtEvent> {
   #state: ConnectionState = 'disconnected';
   /** Wall clock minus monotonic clock, ms. */
   #clockOffset: Millis | undefined;
-  #searchesRefused = 0;
   #operationsRefused = 0;
 
   constructor(options: DhtOptions, now: Millis) {
@@ -137,12 +136,12 @@ export class Dht implements Engine<DhtEvent> {
       verify: (value) => policy.verifySignature(value),
       stored: ({ key, query }) => this.#storage.get(key, query).map(({ value }) => value),
       start: (listen, then) => {
-        for (const family of this.#families.keys())
-          this.#search(family, listen.key, then)?.addListen(listen, then);
+        for (const { searches } of this.#families.values())
+          searches.open(listen.key, then)?.addListen(listen, then);
       },
       stop: (listen) => {
         for (const { searches } of this.#families.values())
-          searches.get(listen.key.key)?.removeListen(listen);
+          searches.get(listen.key)?.removeListen(listen);
       },
       report: (operation, value, expired) =>
         this.#events.push({ type: 'listen.value', operation, value, expired }),
@@ -181,8 +180,8 @@ export class Dht implements Engine<DhtEvent> {
         },
         now,
       );
-      const searches = new Map<string, Search>();
-      this.#families.set(family, { table, maintenance, searches, host: this.#searchHost(family) });
+      const searches = new Searches(this.#searchHost(family));
+      this.#families.set(family, { table, maintenance, searches });
     }
     this.#scheduleCleanUp(now);
   }
@@ -252,8 +251,8 @@ export class Dht implements Engine<DhtEvent> {
       get,
       own.map(({ value }) => value),
     );
-    for (const family of this.#families.keys()) {
-      const search = admitted ? this.#search(family, key, now) : undefined;
+    for (const [family, { searches }] of this.#families) {
+      const search = admitted ? searches.open(key, now) : undefined;
       if (search === undefined) this.#getDone(get, family);
       else search.addGet(get, now);
     }
@@ -285,8 +284,8 @@ export class Dht implements Engine<DhtEvent> {
       countedSize(put.value) <= PROTOCOL.maxValueBytes &&
       put.packed.length <= PROTOCOL.maxPackedBytes;
     if (fits) this.#storeOwn(put, now);
-    for (const family of this.#families.keys()) {
-      const search = fits ? this.#search(family, key, now) : undefined;
+    for (const [family, { searches }] of this.#families) {
+      const search = fits ? searches.open(key, now) : undefined;
       if (search === undefined) this.#putDone(put, family);
       else search.addPut(put, now);
     }
@@ -312,7 +311,7 @@ export class Dht implements Engine<DhtEvent> {
       if (!put.permanent || put.value.id !== valueId || !put.key.equals(key)) continue;
       for (const family of [...put.open]) this.#putDone(put, family);
       this.#puts.delete(put.id);
-      for (const { searches } of this.#families.values()) searches.get(key.key)?.removePut(put);
+      for (const { searches } of this.#families.values()) searches.get(key)?.removePut(put);
       const stored = this.#storage.find(key, valueId);
       if (stored !== undefined && stored.source === undefined)
         this.#storage.expireAt(stored, now + lifetimeMs(stored.value));
@@ -342,7 +341,7 @@ export class Dht implements Engine<DhtEvent> {
     const get = this.#gets.get(id);
     if (get !== undefined) {
       this.#gets.delete(id);
-      for (const { searches } of this.#families.values()) searches.get(get.key.key)?.removeGet(get);
+      for (const { searches } of this.#families.values()) searches.get(get.key)?.removeGet(get);
     }
     this.#listens.cancel(id, now);
     this.#events = this.#events
@@ -352,30 +351,6 @@ export class Dht implements Engine<DhtEvent> {
   }
 
   // ---- searches
-
-  /** The search for `key`, new or not; undefined when there are too many. */
-  #search(family: Family, key: InfoHash, now: Millis): Search | undefined {
-    const { searches, host } = this.#families.get(family) as FamilyState;
-    const known = searches.get(key.key);
-    if (known !== undefined) return known;
-    if (searches.size >= LIMITS.searches && !this.#dropIdleSearch(searches)) {
-      this.#searchesRefused++;
-      return undefined;
-    }
-    const search = new Search(key, host, now);
-    searches.set(key.key, search);
-    return search;
-  }
-
-  #dropIdleSearch(searches: Map<string, Search>): boolean {
-    for (const [key, search] of searches) {
-      if (!search.isIdle) continue;
-      search.close();
-      searches.delete(key);
-      return true;
-    }
-    return false;
-  }
 
   #searchHost(family: Family): SearchHost {
     return {
@@ -417,7 +392,7 @@ export class Dht implements Engine<DhtEvent> {
 
   #stepSearches(now: Millis): void {
     for (const { searches } of this.#families.values())
-      for (const search of searches.values()) search.step(now);
+      for (const search of searches) search.step(now);
   }
 
   // ---- what comes in
@@ -433,7 +408,7 @@ export class Dht implements Engine<DhtEvent> {
     this.#rpc.reply(from, message.tid, {}, now);
     const listen = this.#listens.onUpdate(message, values, node, now);
     if (listen === undefined) return;
-    const search = this.#families.get(node.family)?.searches.get(listen.key.key);
+    const search = this.#families.get(node.family)?.searches.get(listen.key);
     search?.tokenFrom(node, message.token, now);
   }
 
@@ -470,7 +445,7 @@ export class Dht implements Engine<DhtEvent> {
       if (node.lastReply === Number.NEGATIVE_INFINITY) maintenance.verify(node, now);
       return;
     }
-    for (const search of searches.values()) {
+    for (const search of searches) {
       search.offer(node, now);
       search.step(now);
     }
@@ -478,7 +453,7 @@ export class Dht implements Engine<DhtEvent> {
   }
 
   #onNodeExpired(node: Node, now: Millis): void {
-    for (const search of this.#families.get(node.family)?.searches.values() ?? [])
+    for (const search of this.#families.get(node.family)?.searches ?? [])
       search.nodeExpired(node, now);
     this.#updateState(now);
   }
@@ -509,7 +484,7 @@ export class Dht implements Engine<DhtEvent> {
 
   /** Newly connected: get to know the nodes around us, and make ourselves known to them. */
   #findNeighbours(now: Millis): void {
-    for (const family of this.#families.keys()) this.#search(family, this.id, now)?.find(now);
+    for (const { searches } of this.#families.values()) searches.open(this.id, now)?.find(now);
     this.#stepSearches(now);
   }
 
@@ -519,11 +494,7 @@ export class Dht implements Engine<DhtEvent> {
     this.#scheduler.schedule(now + pause, (then) => {
       this.#server.listeners.sweep(then);
       for (const { searches } of this.#families.values()) {
-        for (const [key, search] of searches) {
-          if (!search.isIdle || search.lastUsed > then - PROTOCOL.searchIdleMs) continue;
-          search.close();
-          searches.delete(key);
-        }
+        searches.sweep(then);
       }
       this.#updateState(then);
       this.#scheduleCleanUp(then);
@@ -532,16 +503,15 @@ export class Dht implements Engine<DhtEvent> {
 
   /** Sizes against their caps, and counters. */
   stats() {
-    const buckets = (family: Family) => this.#families.get(family)?.table.buckets.length ?? 0;
-    const searches = (family: Family) => this.#families.get(family)?.searches.size ?? 0;
+    const [v4, v6] = [this.#families.get(4), this.#families.get(6)];
     return {
       state: this.#state,
       jobs: this.#scheduler.size,
-      buckets4: buckets(4),
-      buckets6: buckets(6),
-      searches4: searches(4),
-      searches6: searches(6),
-      searchesRefused: this.#searchesRefused,
+      buckets4: v4?.table.buckets.length ?? 0,
+      buckets6: v6?.table.buckets.length ?? 0,
+      searches4: v4?.searches.size ?? 0,
+      searches6: v6?.searches.size ?? 0,
+      searchesRefused: (v4?.searches.refused ?? 0) + (v6?.searches.refused ?? 0),
       operationsRefused: this.#operationsRefused,
       gets: this.#gets.size,
       puts: this.#puts.size,

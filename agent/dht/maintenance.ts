@@ -83,7 +83,10 @@ export class Maintenance {
   #round(now: Millis): void {
     const refreshed = this.#refreshBucket(now) || this.#refreshNeighbourhood(now);
     const pinged = this.#pingSilent(now);
-    const range = refreshed || pinged ? PROTOCOL.maintenanceBusyMs : PROTOCOL.maintenanceIdleMs;
+    const isSmall = this.#table.count(now).good < PROTOCOL.targetNodes;
+    // Few are known, and something is changing: a network that begins is soon complete.
+    const busy = isSmall ? PROTOCOL.maintenanceFirstMs : PROTOCOL.maintenanceBusyMs;
+    const range = refreshed || pinged ? busy : PROTOCOL.maintenanceIdleMs;
     this.#next(range, now, (then) => this.#round(then));
   }
 

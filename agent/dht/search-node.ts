@@ -45,6 +45,16 @@ export class SearchNode {
     return now < this.staleAt ? this.#token : undefined;
   }
 
+  /**
+   * It refused our token: another one is needed.
+   * @returns whether that was once too often in a row
+   */
+  refused(now: Millis): boolean {
+    this.setToken(undefined, now);
+    this.node.authFailures++;
+    return this.node.authFailures > PROTOCOL.authFailures;
+  }
+
   get staleAt(): Millis {
     return this.#tokenAt + PROTOCOL.tokenFreshMs;
   }
@@ -68,4 +78,9 @@ export class SearchNode {
     for (const request of this.requests()) if (now >= request.sentAt + lateMs) return true;
     return false;
   }
+}
+
+/** Longer ones are not kept (opendht.md 8). */
+export function isUsableToken(token: Uint8Array | undefined): token is Uint8Array {
+  return token !== undefined && token.length > 0 && token.length <= PROTOCOL.maxTokenBytes;
 }

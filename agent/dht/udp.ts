@@ -111,7 +111,7 @@ export class DhtNode implements DhtClient {
     }
     this.#running = true;
     this.#turn(() => {});
-    await this.#resolveBootstrap();
+    void this.#resolveBootstrap(); // names may take their time
   }
 
   /** A machine without IPv6 still has a DHT: that "all addresses" of IPv6 cannot be bound is only logged. */
