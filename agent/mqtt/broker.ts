@@ -45,12 +45,13 @@ export async function startBroker(options: BrokerOptions): Promise<EmbeddedBroke
       'run mosquitto with users for other machines, and name it in mqtt.url',
     );
   }
-  const [{ Aedes }, { writeToStream }] = await Promise.all([
+  const [{ Aedes }, { default: mqttPacket }] = await Promise.all([
     import('aedes'),
+    // By its default: in a bundle a CommonJS package that is loaded late has no other export.
     import('mqtt-packet'),
   ]);
   // Shared with the client: see clientOptions in connection.ts.
-  writeToStream.cacheNumbers = false;
+  mqttPacket.writeToStream.cacheNumbers = false;
 
   const budget = new RetainedBudget(BROKER_RETAINED_TOPICS, BROKER_RETAINED_BYTES);
   const subscriptions = new WeakMap<object, Set<string>>();

@@ -62,7 +62,8 @@ const REASONS: Record<number, string> = {
 
 /** Load the client library; a station without a broker never pays for it. */
 export async function loadConnect(): Promise<Connect> {
-  const { MqttClient } = await import('mqtt');
+  // By its default: in a bundle a CommonJS package that is loaded late has no other export.
+  const { MqttClient } = (await import('mqtt')).default;
 
   return (options, handlers) => {
     let socket: Socket | undefined;
