@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Clock, type Millis, WakeUp } from '../base/clock.ts';
 import { AgentError, errorText } from '../base/errors.ts';
@@ -61,14 +62,15 @@ export interface Mqtt {
 
 /**
  * The MQTT side of a station: one connection at a time, one timer, and the two engines that decide, MqttBridge and Link.
- * @throws {AgentError} `mqtt-url`, `mqtt-plaintext`, `mqtt-base`, `mqtt-node`, `mqtt-file` (a file that cannot be read)
+ * @throws {AgentError} `mqtt-url`, `mqtt-plaintext`, `mqtt-base`, `mqtt-node`, `mqtt-file` (a file that cannot be read,
+ *   or holds no certificate)
  */
 export function createMqtt(options: MqttOptions): Mqtt {
   const { url, acceptPlaintext, base, username, passwordFile, caFile } = options.config;
   const endpoint = parseEndpoint(url, acceptPlaintext ?? false);
   const topics = createTopics(base, options.node);
   const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
-  const ca = caFile === undefined ? undefined : readFile(caFile, 'mqtt.ca_file');
+  const ca = caFile === undefined ? undefined : readAuthority(caFile);
   return new MqttDriver(options, new MqttBridge({ ...options, topics }, momentOf(options.clock)), {
     endpoint,
     // Not the node's name: of two stations that share one by mistake, neither shall throw the other out.
@@ -268,6 +270,22 @@ function readPassword(path: string): Buffer {
       .toString()
       .replace(/\r?\n$/, ''),
   );
+}
+
+/** What is no certificate would only show as a broker that nobody trusts. */
+function readAuthority(path: string): Buffer {
+  const pem = readFile(path, 'mqtt.ca_file');
+  try {
+    new X509Certificate(pem);
+  } catch (error) {
+    throw new AgentError(
+      'mqtt-file',
+      `${path} holds no certificate`,
+      "mqtt.ca_file names the PEM file of the authority that signed the broker's certificate",
+      { cause: error },
+    );
+  }
+  return pem;
 }
 
 function readFile(path: string, key: string): Buffer {

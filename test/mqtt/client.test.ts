@@ -221,4 +221,15 @@ describe('createMqtt', () => {
       }),
     );
   });
+
+  test('an authority that is no certificate is told, not tried', () => {
+    const config = { url: 'mqtts://127.0.0.1', base: 'doorward', caFile: '/dev/null' };
+    expect(() => create({ config })).toThrow(
+      expect.objectContaining({
+        code: 'mqtt-file',
+        message: '/dev/null holds no certificate',
+        hint: expect.stringContaining('mqtt.ca_file'),
+      }),
+    );
+  });
 });
