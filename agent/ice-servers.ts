@@ -25,7 +25,9 @@ async function readPassword(path: string): Promise<string> {
   } catch (error) {
     throw new AgentError(
       'ice-password',
-      `ice.turn: the password file ${path} cannot be read: ${errorText(error)}`,
+      `${path} cannot be read: ${errorText(error)}`,
+      'ice.turn.password_file names it; the user that runs doorward must be able to read it',
+      { cause: error },
     );
   }
 }

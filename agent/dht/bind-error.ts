@@ -22,7 +22,7 @@ export function bindError(code: string, address: Address, cause?: unknown): Agen
       );
     case 'EACCES':
       return new AgentError(
-        'bind-failed',
+        'bind-denied',
         `${where} cannot be opened: not permitted`,
         'ports below 1024 belong to root: choose a higher one',
         options,

@@ -53,7 +53,7 @@ export interface DatagramSocketOptions {
 /**
  * Bind a UDP socket: 64 datagrams per system call where koffi reaches libc, else `node:dgram`, behind one contract
  * (`test/interop/host-datagram.test.ts` runs it against both).
- * @throws {AgentError} `port-in-use`; `bind-failed` for any other reason the kernel gives
+ * @throws {AgentError} `port-in-use`, `bind-denied`; `bind-failed` for any other reason the kernel gives
  */
 export async function openDatagramSocket(options: DatagramSocketOptions): Promise<DatagramSocket> {
   const { openBatchSocket } = await import('./udp-batch.ts');

@@ -31,7 +31,7 @@ const SYSTEM: BatchSocketWorld = { openKernel: openUdpKernel, defer: setImmediat
 
 /**
  * UDP with 64 datagrams per system call (recvmmsg, sendmmsg).
- * @throws {AgentError} `native-unavailable` without koffi; `port-in-use`, `bind-failed`
+ * @throws {AgentError} `native-unavailable` without koffi; `port-in-use`, `bind-denied`, `bind-failed`
  */
 export function openBatchSocket(
   options: DatagramSocketOptions,

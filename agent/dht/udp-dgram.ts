@@ -16,7 +16,7 @@ const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /**
  * UDP by `node:dgram`: the same contract where koffi has no binary or cannot load libc, at about half the speed.
- * @throws {AgentError} `port-in-use`, `bind-failed`
+ * @throws {AgentError} `port-in-use`, `bind-denied`, `bind-failed`
  */
 export async function openDgramSocket(options: DatagramSocketOptions): Promise<DatagramSocket> {
   const isIpv4 = options.ip.length === 4;

@@ -116,7 +116,7 @@ function loadLibc(): Libc {
 const ARCHITECTURES: ReadonlySet<string> = new Set(['x64', 'arm64', 'arm', 'riscv64']);
 
 /**
- * @throws {AgentError} `native-unavailable` (then node:dgram serves); `port-in-use`, `bind-failed`
+ * @throws {AgentError} `native-unavailable` (then node:dgram serves); `port-in-use`, `bind-denied`, `bind-failed`
  */
 export function openUdpKernel(address: Address, onReady: () => void): UdpKernel {
   if (!ARCHITECTURES.has(process.arch)) {

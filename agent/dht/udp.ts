@@ -93,7 +93,7 @@ export class DhtNode implements DhtClient {
 
   /**
    * Bind the sockets and begin to bootstrap; does not wait for a connection.
-   * @throws {AgentError} `port-in-use`, `bind-failed`, both naming address and port
+   * @throws {AgentError} `port-in-use`, `bind-denied`, `bind-failed`, each naming address and port
    */
   async start(): Promise<void> {
     let { port } = this.#options;

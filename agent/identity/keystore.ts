@@ -91,7 +91,12 @@ class Keystore {
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return undefined;
       if (errorCode(error) === 'ENOTDIR') return 'not-a-folder';
-      throw new AgentError('store-read', `${this.#folder} cannot be read: ${errorText(error)}`);
+      throw new AgentError(
+        'store-read',
+        `${this.#folder} cannot be read: ${errorText(error)}`,
+        undefined,
+        { cause: error },
+      );
     }
   }
 

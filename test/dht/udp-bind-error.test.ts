@@ -12,7 +12,7 @@ test.each([
     'bind-failed',
     'UDP 127.0.0.1:4222 cannot be opened: this machine does not have that address',
   ],
-  ['EACCES', V6, 'bind-failed', 'UDP [0:0:0:0:0:0:0:1]:53 cannot be opened: not permitted'],
+  ['EACCES', V6, 'bind-denied', 'UDP [0:0:0:0:0:0:0:1]:53 cannot be opened: not permitted'],
   ['EMFILE', V4, 'bind-failed', 'UDP 127.0.0.1:4222 cannot be opened: EMFILE'],
 ])('%s becomes one sentence that names the address', (code, address, expected, message) => {
   const cause = new Error(code);
