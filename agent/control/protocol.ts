@@ -1,5 +1,4 @@
 import * as v from 'valibot';
-import { CONTACT_NAME } from '../contact/contacts.ts';
 import {
   type AgentEvent,
   type CallSnapshot,
@@ -14,7 +13,12 @@ import type { Wire } from './wire-case.ts';
  * is snake_case. The schemas check what comes in; clients import only types from here.
  */
 
-const text = (maxLength: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(maxLength));
+const text = (maxLength: number) =>
+  v.pipe(
+    v.string(),
+    v.minLength(1, 'must not be empty'),
+    v.maxLength(maxLength, `has at most ${maxLength} characters`),
+  );
 /** A contact's name or a 40-digit id. */
 const peer = text(64);
 const callId = v.optional(text(64));
@@ -28,10 +32,10 @@ export const CONTROL_PARAMS = {
   version: nothing,
   /** → StatusResult */
   status: nothing,
-  /** → ContactResult. Fails with `duplicate-id`, `own-id`, `too-many-contacts`. */
+  /** → ContactResult. Fails as `Contacts.add`, which also says what a name and an id look like. */
   'contact.add': v.strictObject({
-    name: v.pipe(v.string(), v.regex(CONTACT_NAME)),
-    id: v.pipe(v.string(), v.regex(/^[0-9a-fA-F]{40}$/)),
+    name: text(64),
+    id: text(64),
     can: v.optional(v.array(v.picklist(RIGHTS)), ['ring']),
   }),
   /** → ContactListResult */

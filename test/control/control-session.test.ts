@@ -52,7 +52,8 @@ describe('a session on the control socket', () => {
     ['call', {}, -32602, /^to: /],
     ['call', { to: 'alice', loud: true }, -32602, /^loud: /],
     ['call', { to: 'alice', for_ms: 1.5 }, -32602, /^for_ms: /],
-    ['contact.add', { name: 'unknown', id: '0'.repeat(40) }, -32602, /^name: /],
+    ['contact.add', { name: '', id: '0'.repeat(40) }, -32602, 'name: must not be empty'],
+    ['call', { to: 'a'.repeat(65) }, -32602, 'to: has at most 64 characters'],
     ['contact.add', { name: 'bob', id: '0'.repeat(40), can: ['open'] }, -32602, /^can\.0: /],
     ['send', { to: 'bob', text: '' }, -32602, /^text: /],
   ])('refuses %s %o', (method, params, code, message) => {
