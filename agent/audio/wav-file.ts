@@ -1,4 +1,5 @@
-import { access, constants, type FileHandle, open } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { access, constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AgentError, DecodeError, errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -62,6 +63,8 @@ function reason(error: unknown): string {
       return 'permission denied';
     case 'EISDIR':
       return 'it is a folder';
+    case 'ENOTDIR':
+      return 'a part of its path is no folder';
     default:
       return errorText(error);
   }
@@ -81,9 +84,23 @@ function unwritable(path: string, error: unknown): AgentError {
  */
 export async function checkRecordable(path: string): Promise<void> {
   try {
-    await access(dirname(path), constants.W_OK);
+    const found = await lookAt(path);
+    if (found?.isDirectory() === true) {
+      throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+    }
+    await access(found === undefined ? dirname(path) : path, constants.W_OK);
   } catch (error) {
     throw unwritable(path, error);
+  }
+}
+
+/** @returns undefined when there is nothing yet */
+async function lookAt(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

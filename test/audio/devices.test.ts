@@ -130,13 +130,22 @@ describe('file device', () => {
     },
   );
 
-  test('refuses an output in a folder that does not exist, and one that is its input', async () => {
+  test.each([
+    ['in a folder that does not exist', 'no/heard.wav', 'there is no such file'],
+    ['below a file', 'a-file/heard.wav', 'a part of its path is no folder'],
+    ['that is a folder', '.', 'it is a folder'],
+  ])('refuses an output %s', async (_what, output, reason) => {
+    writeFileSync(join(folder, 'a-file'), '');
+    const config = { device: 'file', output: join(folder, output) } as const;
+    await expect(openAudioDevice(config, deps(new VirtualTiming()))).rejects.toMatchObject({
+      code: 'audio-unusable',
+      message: expect.stringContaining(`cannot be written: ${reason}`),
+    });
+  });
+
+  test('refuses an output that is its input', async () => {
     const open = (config: { input?: string; output: string }) =>
       openAudioDevice({ device: 'file', ...config }, deps(new VirtualTiming()));
-    await expect(open({ output: join(folder, 'no', 'heard.wav') })).rejects.toMatchObject({
-      code: 'audio-unusable',
-      message: expect.stringContaining('cannot be written: there is no such file or folder'),
-    });
     await expect(open({ input: GREETING_PATH, output: GREETING_PATH })).rejects.toMatchObject({
       code: 'audio-unusable',
     });
