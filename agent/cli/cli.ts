@@ -26,6 +26,19 @@ import type { World } from './world.ts';
  * (13 MB of memory, which is why `run` does not come through here: run.ts).
  */
 
+/** Where the words of yargs are for programmers. */
+const PLAIN_WORDS = {
+  'Not enough non-option arguments: got %s, need at least %s': {
+    one: 'too few words: got %s, need at least %s',
+    other: 'too few words: got %s, need at least %s',
+  },
+  'Unknown argument: %s': {
+    one: 'there is no such command or option: %s',
+    other: 'there are no such commands or options: %s',
+  },
+  'Not enough arguments following: %s': 'a value is missing after: %s',
+};
+
 /** A command with its arguments, ready to go. */
 type Chosen = (output: Output) => Promise<ExitCode>;
 
@@ -109,212 +122,220 @@ function commands(world: World, choose: (command: Chosen) => void) {
     describe: 'which call, where there are several',
   } as const;
 
-  return yargs()
-    .scriptName('doorward')
-    .locale('en')
-    .usage('$0 COMMAND: door station and home intercom without a server')
-    .exitProcess(false)
-    .strict()
-    .recommendCommands()
-    .showHelpOnFail(false)
-    .fail((message: string | null, error: Error | undefined) => {
-      throw error ?? new Error(message ?? 'wrong usage');
-    })
-    .version(false)
-    .help()
-    .alias('help', 'h')
-    .wrap(100)
-    .parserConfiguration({
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'boolean-negation': false,
-      'dot-notation': false,
-      'camel-case-expansion': false,
-    })
-    .option('config', {
-      alias: 'c',
-      type: 'string',
-      requiresArg: true,
-      describe: 'configuration file, to find the station',
-    })
-    .option('json', { type: 'boolean', default: false, describe: 'print one JSON object' })
-    .option('quiet', {
-      alias: 'q',
-      type: 'boolean',
-      default: false,
-      describe: 'print nothing, the exit code tells',
-    })
-    .command(
-      'init',
-      'make identity and state folder ahead of the first start; with -c a new configuration, too',
-      (y) => y.option('state', { ...state, describe: 'state folder' }),
-      ({ config, state }) => choose((output) => initCommand(world, { config, state }, output)),
-    )
-    .command(
-      'run',
-      'run the station in the foreground; --set key=value overrides the configuration',
-      (y) => y.option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' }),
-      // Never reached: main.ts starts it without this file.
-    )
-    .command(
-      'id',
-      'print the id of the station, 40 hex digits',
-      (y) =>
-        y.option('state', {
-          ...state,
-          describe: 'of the identity in this folder, made if missing',
-        }),
-      ({ config, state }) => choose((output) => idCommand(world, { config, state }, output)),
-    )
-    .command('contact', 'who may call', (y) =>
-      y
-        .demandCommand(1, 'say what to do: contact add, contact list or contact remove')
-        .command(
-          'add <name> <id>',
-          'let a station call',
-          (z) =>
-            z
-              .positional('name', { type: 'string', coerce: asWord, demandOption: true })
-              .positional('id', { type: 'string', coerce: asWord, demandOption: true })
-              .option('can', {
-                type: 'string',
-                requiresArg: true,
-                describe: `rights, separated by commas: ${RIGHTS.join(', ')}; default ring`,
-                coerce: parseRights,
-              }),
-          ({ config, name, id, can }) =>
-            choose((output) => contactAddCommand(world, { config, name, id, can }, output)),
-        )
-        .command(
-          'list',
-          'list contacts',
-          (z) => z,
-          ({ config }) => choose((output) => contactListCommand(world, { config }, output)),
-        )
-        .command(
-          'remove <name>',
-          'forget a contact',
-          (z) => z.positional('name', { type: 'string', coerce: asWord, demandOption: true }),
-          ({ config, name }) =>
-            choose((output) => contactRemoveCommand(world, { config, name }, output)),
-        ),
-    )
-    .command(
-      'call <to>',
-      'call a contact or an id, until the call ends',
-      (y) =>
-        y
-          .positional('to', {
-            type: 'string',
-            coerce: asWord,
-            demandOption: true,
-            describe: 'name or 40-digit id',
-          })
-          .option('play', { type: 'string', requiresArg: true, describe: 'WAV file to say' })
-          .option('record', { type: 'string', requiresArg: true, describe: 'WAV file to write' })
-          .option('for', {
-            type: 'string',
-            requiresArg: true,
-            describe: 'hang up that long after it was answered: 10s, 5m',
-            coerce: parseFor,
-          })
-          .option('bootstrap', bootstrap)
-          .option('state', state),
-      ({ config, to, play, record, for: forMs, bootstrap, state }) => {
-        const args: CallArguments = { config, to, play, record, forMs, bootstrap, state };
-        choose((output) => callCommand(world, args, output));
-      },
-    )
-    .command(
-      'answer [call]',
-      'answer the call that rings',
-      (y) => y.positional('call', callId),
-      ({ config, call }) =>
-        choose((output) => answerCommand(world, { config, callId: call }, output)),
-    )
-    .command(
-      'hangup [call]',
-      'end the call, or every call',
-      (y) => y.positional('call', callId),
-      ({ config, call }) =>
-        choose((output) => hangupCommand(world, { config, callId: call }, output)),
-    )
-    .command(
-      'send <to> <text>',
-      'send a text message; - reads it from standard input',
-      (y) =>
-        y
-          .positional('to', {
-            type: 'string',
-            coerce: asWord,
-            demandOption: true,
-            describe: 'name or 40-digit id',
-          })
-          .positional('text', { type: 'string', coerce: asWord, demandOption: true })
-          .option('bootstrap', bootstrap)
-          .option('state', state),
-      ({ config, to, text, bootstrap, state }) =>
-        choose((output) => sendCommand(world, { config, to, text, bootstrap, state }, output)),
-    )
-    .command(
-      'messages',
-      'list the last messages',
-      (y) =>
-        y.option('limit', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'how many',
-          coerce: parseLimit,
-        }),
-      ({ config, limit }) => choose((output) => messagesCommand(world, { config, limit }, output)),
-    )
-    .command(
-      'status',
-      'show the running station',
-      (y) => y,
-      ({ config }) => choose((output) => statusCommand(world, { config }, output)),
-    )
-    .command(
-      'events',
-      'print what happens, one JSON object per line, until Ctrl-C',
-      (y) =>
-        y
-          .option('follow', { type: 'boolean', describe: 'the only way there is, and the default' })
-          .option('type', {
-            type: 'string',
-            requiresArg: true,
-            describe: 'only these, separated by commas: call, call.answered, message …',
+  return (
+    yargs()
+      .scriptName('doorward')
+      .locale('en')
+      // Its types do not know plurals.
+      .updateStrings(PLAIN_WORDS as unknown as Record<string, string>)
+      .usage('$0 COMMAND: door station and home intercom without a server')
+      .exitProcess(false)
+      .strict()
+      .recommendCommands()
+      .showHelpOnFail(false)
+      .fail((message: string | null, error: Error | undefined) => {
+        throw error ?? new Error(message ?? 'wrong usage');
+      })
+      .version(false)
+      .help()
+      .alias('help', 'h')
+      .wrap(100)
+      .parserConfiguration({
+        'parse-numbers': false,
+        'parse-positional-numbers': false,
+        'boolean-negation': false,
+        'dot-notation': false,
+        'camel-case-expansion': false,
+      })
+      .option('config', {
+        alias: 'c',
+        type: 'string',
+        requiresArg: true,
+        describe: 'configuration file, to find the station',
+      })
+      .option('json', { type: 'boolean', default: false, describe: 'print one JSON object' })
+      .option('quiet', {
+        alias: 'q',
+        type: 'boolean',
+        default: false,
+        describe: 'print nothing, the exit code tells',
+      })
+      .command(
+        'init',
+        'make identity and state folder ahead of the first start; with -c a new configuration, too',
+        (y) => y.option('state', { ...state, describe: 'state folder' }),
+        ({ config, state }) => choose((output) => initCommand(world, { config, state }, output)),
+      )
+      .command(
+        'run',
+        'run the station in the foreground; --set key=value overrides the configuration',
+        (y) => y.option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' }),
+        // Never reached: main.ts starts it without this file.
+      )
+      .command(
+        'id',
+        'print the id of the station, 40 hex digits',
+        (y) =>
+          y.option('state', {
+            ...state,
+            describe: 'of the identity in this folder, made if missing',
           }),
-      ({ config, type }) => {
-        const types = type?.split(',');
-        choose((output) => eventsCommand(world, { config, types }, output));
-      },
-    )
-    .command(
-      'check-config [file]',
-      'tell what is wrong with a configuration; nothing is started',
-      (y) =>
+        ({ config, state }) => choose((output) => idCommand(world, { config, state }, output)),
+      )
+      .command('contact', 'who may call', (y) =>
         y
-          .positional('file', { type: 'string', coerce: asWord })
-          .option('print-effective', {
-            type: 'boolean',
-            default: false,
-            describe: 'print every key with its value and where that comes from',
-          })
-          .option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' }),
-      ({ config, file, set, 'print-effective': printEffective }) => {
-        const args = { file: file ?? config, settings: set, printEffective };
-        choose((output) => checkConfigCommand(world, args, output));
-      },
-    )
-    .command(
-      'version',
-      'print the version',
-      (y) => y,
-      () => choose((output) => versionCommand(world, {}, output)),
-    )
-    .check(onceEach)
-    .epilogue(EXIT_HELP);
+          .demandCommand(1, 'say what to do: contact add, contact list or contact remove')
+          .command(
+            'add <name> <id>',
+            'let a station call',
+            (z) =>
+              z
+                .positional('name', { type: 'string', coerce: asWord, demandOption: true })
+                .positional('id', { type: 'string', coerce: asWord, demandOption: true })
+                .option('can', {
+                  type: 'string',
+                  requiresArg: true,
+                  describe: `rights, separated by commas: ${RIGHTS.join(', ')}; default ring`,
+                  coerce: parseRights,
+                }),
+            ({ config, name, id, can }) =>
+              choose((output) => contactAddCommand(world, { config, name, id, can }, output)),
+          )
+          .command(
+            'list',
+            'list contacts',
+            (z) => z,
+            ({ config }) => choose((output) => contactListCommand(world, { config }, output)),
+          )
+          .command(
+            'remove <name>',
+            'forget a contact',
+            (z) => z.positional('name', { type: 'string', coerce: asWord, demandOption: true }),
+            ({ config, name }) =>
+              choose((output) => contactRemoveCommand(world, { config, name }, output)),
+          ),
+      )
+      .command(
+        'call <to>',
+        'call a contact or an id, until the call ends',
+        (y) =>
+          y
+            .positional('to', {
+              type: 'string',
+              coerce: asWord,
+              demandOption: true,
+              describe: 'name or 40-digit id',
+            })
+            .option('play', { type: 'string', requiresArg: true, describe: 'WAV file to say' })
+            .option('record', { type: 'string', requiresArg: true, describe: 'WAV file to write' })
+            .option('for', {
+              type: 'string',
+              requiresArg: true,
+              describe: 'hang up that long after it was answered: 10s, 5m',
+              coerce: parseFor,
+            })
+            .option('bootstrap', bootstrap)
+            .option('state', state),
+        ({ config, to, play, record, for: forMs, bootstrap, state }) => {
+          const args: CallArguments = { config, to, play, record, forMs, bootstrap, state };
+          choose((output) => callCommand(world, args, output));
+        },
+      )
+      .command(
+        'answer [call]',
+        'answer the call that rings',
+        (y) => y.positional('call', callId),
+        ({ config, call }) =>
+          choose((output) => answerCommand(world, { config, callId: call }, output)),
+      )
+      .command(
+        'hangup [call]',
+        'end the call, or every call',
+        (y) => y.positional('call', callId),
+        ({ config, call }) =>
+          choose((output) => hangupCommand(world, { config, callId: call }, output)),
+      )
+      .command(
+        'send <to> <text>',
+        'send a text message; - reads it from standard input',
+        (y) =>
+          y
+            .positional('to', {
+              type: 'string',
+              coerce: asWord,
+              demandOption: true,
+              describe: 'name or 40-digit id',
+            })
+            .positional('text', { type: 'string', coerce: asWord, demandOption: true })
+            .option('bootstrap', bootstrap)
+            .option('state', state),
+        ({ config, to, text, bootstrap, state }) =>
+          choose((output) => sendCommand(world, { config, to, text, bootstrap, state }, output)),
+      )
+      .command(
+        'messages',
+        'list the last messages',
+        (y) =>
+          y.option('limit', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'how many',
+            coerce: parseLimit,
+          }),
+        ({ config, limit }) =>
+          choose((output) => messagesCommand(world, { config, limit }, output)),
+      )
+      .command(
+        'status',
+        'show the running station',
+        (y) => y,
+        ({ config }) => choose((output) => statusCommand(world, { config }, output)),
+      )
+      .command(
+        'events',
+        'print what happens, one JSON object per line, until Ctrl-C',
+        (y) =>
+          y
+            .option('follow', {
+              type: 'boolean',
+              describe: 'the only way there is, and the default',
+            })
+            .option('type', {
+              type: 'string',
+              requiresArg: true,
+              describe: 'only these, separated by commas: call, call.answered, message …',
+            }),
+        ({ config, type }) => {
+          const types = type?.split(',');
+          choose((output) => eventsCommand(world, { config, types }, output));
+        },
+      )
+      .command(
+        'check-config [file]',
+        'tell what is wrong with a configuration; nothing is started',
+        (y) =>
+          y
+            .positional('file', { type: 'string', coerce: asWord })
+            .option('print-effective', {
+              type: 'boolean',
+              default: false,
+              describe: 'print every key with its value and where that comes from',
+            })
+            .option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' }),
+        ({ config, file, set, 'print-effective': printEffective }) => {
+          const args = { file: file ?? config, settings: set, printEffective };
+          choose((output) => checkConfigCommand(world, args, output));
+        },
+      )
+      .command(
+        'version',
+        'print the version',
+        (y) => y,
+        () => choose((output) => versionCommand(world, {}, output)),
+      )
+      .check(onceEach)
+      .epilogue(EXIT_HELP)
+  );
 }
 
 /** No argument of a process holds a NUL. */

@@ -11,21 +11,21 @@ const world = (handlers: Partial<ControlHandlers> = {}) => new FakeWorld(new Fak
 describe('wrong usage', () => {
   test.each([
     [[], 'say what to do'],
-    [['telepathy'], 'Unknown argument: telepathy'],
+    [['telepathy'], 'there is no such command or option: telepathy'],
     [['stauts'], 'Did you mean status?'],
-    [['status', '--loud'], 'Unknown argument: loud'],
-    [['status', 'now'], 'Unknown argument: now'],
+    [['status', '--loud'], 'there is no such command or option: loud'],
+    [['status', 'now'], 'there is no such command or option: now'],
     [['contact'], 'say what to do: contact add, contact list or contact remove'],
-    [['contact', 'add', 'alice'], 'Not enough non-option arguments: got 1, need at least 2'],
+    [['contact', 'add', 'alice'], 'too few words: got 1, need at least 2'],
     [['contact', 'add', 'a', '0', '--can', 'fly'], '--can: "fly" is not one of ring, auto_answer'],
-    [['call'], 'Not enough non-option arguments: got 0, need at least 1'],
+    [['call'], 'too few words: got 0, need at least 1'],
     [
       ['call', 'alice', '--for', '10'],
       '--for: "10" is not a time with its unit, such as 500ms, 10s, 5m or 1h',
     ],
-    [['call', 'alice', '--play'], 'Not enough arguments following: play'],
+    [['call', 'alice', '--play'], 'a value is missing after: play'],
     [['status', '-c', 'a', '-c', 'b'], '--config is given twice'],
-    [['answer', '--', '--now', 'x'], 'Unknown argument: x'],
+    [['answer', '--', '--now', 'x'], 'there is no such command or option: x'],
     [['messages', '--limit', 'all'], '--limit: "all" is not a number from 1'],
   ])('%o', async (argv, message) => {
     const w = world();

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { commandIndex } from '../../agent/cli/command-index.ts';
 import { formatSeconds, printable, table } from '../../agent/cli/output.ts';
 import { PlayAhead } from '../../agent/cli/play-ahead.ts';
 import { readyText } from '../../agent/ready-text.ts';
@@ -18,6 +19,18 @@ describe('run', () => {
 
   test.each([['--loud'], ['now'], ['-c'], ['--json=yes']])('refuses %s', (arg) => {
     expect(() => parseRunArguments([arg])).toThrow(expect.objectContaining({ code: 'usage' }));
+  });
+
+  test.each([
+    [['run', '-c', 'a.yaml'], 'run'],
+    [['-c', 'a.yaml', 'run', '--quiet'], 'run'],
+    [['--config=run', '--json', 'status'], 'status'],
+    [['--set', 'a=1', '-q', 'run'], 'run'],
+    [['-c', 'run'], undefined],
+    [['-c'], undefined],
+    [[], undefined],
+  ])('is told from other commands in %o', (argv, command) => {
+    expect(argv[commandIndex(argv)]).toBe(command);
   });
 
   test('says how to call it, as it was started itself', async () => {
