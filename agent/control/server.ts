@@ -260,7 +260,11 @@ async function removeStaleSocket(path: string): Promise<void> {
   try {
     const found = await lstat(path);
     if (!found.isSocket()) {
-      throw new AgentError('control-unusable', `${path} is there and is no socket`);
+      throw new AgentError(
+        'control-unusable',
+        `the control socket cannot be made: ${path} is there and is no socket`,
+        'move it away, or name another path with "control:"',
+      );
     }
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return;
