@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { seededRandom } from '../sim/seeded.ts';
 import { compareSpeech } from './compare.ts';
-import { seededRandom } from './seeded.ts';
 import { babble, greeting } from './speech.ts';
 
 const said = greeting();

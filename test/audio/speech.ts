@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../agent/audio/device.ts';
 import { Resampler } from '../../agent/audio/resample.ts';
 import { parseWav, type Wav } from '../../agent/audio/wav.ts';
-import { seededRandom } from './seeded.ts';
+import { seededRandom } from '../sim/seeded.ts';
 
 export const GREETING_PATH = fileURLToPath(
   new URL('../../agent/audio/greeting.wav', import.meta.url),

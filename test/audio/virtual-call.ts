@@ -2,8 +2,8 @@ import type { OpusCodec } from '../../agent/audio/opus.ts';
 import { type FrameSink, type FrameSource, PacedSession } from '../../agent/audio/paced-session.ts';
 import { VoicePipeline } from '../../agent/audio/pipeline.ts';
 import type { Wav } from '../../agent/audio/wav.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import { type LinkOptions, LossyLink } from './lossy-link.ts';
-import { seededRandom } from './seeded.ts';
 import { VirtualTiming } from './virtual-timing.ts';
 
 /** Keeps what is heard. */

@@ -6,8 +6,9 @@ import { MAX_CALLS, MAX_LIVE_CALLS } from '../../agent/call/limits.ts';
 import type { MediaEvent } from '../../agent/call/media.ts';
 import { encodeSignal } from '../../agent/call/signal.ts';
 import type { CallEvent, CallPhase, SecurityEvent } from '../../agent/events.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import * as arbitrary from './arbitraries.ts';
-import { accountIdOf, type Station, seededRandom, World } from './world.ts';
+import { accountIdOf, type Station, World } from './world.ts';
 
 /** What may follow a phase, as the outside sees it. */
 const MAY_FOLLOW: Record<CallPhase, readonly CallPhase[]> = {

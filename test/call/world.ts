@@ -7,23 +7,7 @@ import { Calls } from '../../agent/call/calls.ts';
 import { FakeMediaNetwork, type FakeMediaTransport } from '../../agent/call/fake-media.ts';
 import type { DeviceRef } from '../../agent/call/ring-group.ts';
 import type { CallEvent, CallPhase, EndReason, SecurityEvent } from '../../agent/events.ts';
-
-/** Reproducible randomness (mulberry32). Not for secrets. */
-export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
-  const uint32 = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-  return {
-    bytes: (length) => Uint8Array.from({ length }, () => uint32() & 255),
-    uint32,
-    fraction: () => uint32() / 2 ** 32,
-  };
-}
+import { seededRandom } from '../sim/seeded.ts';
 
 /** How signals travel. Times in ms; shares 0 … 1. */
 export interface Link {

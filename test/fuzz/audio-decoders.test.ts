@@ -8,7 +8,7 @@ import { parseWav, wavHeader } from '../../agent/audio/wav.ts';
 import { concatBytes } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
 import { FakeCodec } from '../audio/fake-codec.ts';
-import { seededRandom } from '../audio/seeded.ts';
+import { seededRandom } from '../sim/seeded.ts';
 
 /** `seed` with some bytes changed, cut off or added. */
 function mutated(seed: Uint8Array): fc.Arbitrary<Uint8Array> {

@@ -8,7 +8,7 @@ import { MAX_SIGNAL_BYTES } from '../../agent/call/limits.ts';
 import { buildSdp, parseSdp } from '../../agent/call/sdp.ts';
 import { decodeSignal, encodeSignal } from '../../agent/call/signal.ts';
 import * as arbitrary from '../call/arbitraries.ts';
-import { seededRandom } from '../call/world.ts';
+import { seededRandom } from '../sim/seeded.ts';
 
 /** Bytes of something valid, with a few of them overwritten, cut off or added. */
 const mutated = fc

@@ -11,8 +11,8 @@ import { openWasmOpus } from '../../agent/audio/opus-wasm.ts';
 import { parseWav, type Wav } from '../../agent/audio/wav.ts';
 import { openLibrary } from '../../agent/base/native.ts';
 import { compareSpeech } from '../audio/compare.ts';
-import { seededRandom } from '../audio/seeded.ts';
 import { at48kHz } from '../audio/speech.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import { runChild, withoutLibrary } from './audio-child.ts';
 
 let folder: string;

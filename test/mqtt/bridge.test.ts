@@ -13,8 +13,8 @@ import {
   STOP_TIMEOUT_MS,
   TRACKED_CALLS,
 } from '../../agent/mqtt/limits.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import { call, everyEvent, incoming, info, topics, UNIX_MS } from './samples.ts';
-import { seededRandom } from './seeded.ts';
 
 const at = (now: number) => ({ now, unixMs: UNIX_MS + now });
 

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createLogger } from '../../agent/base/log.ts';
 import type { AgentCommand, CommandResult } from '../../agent/events.ts';
 import { createMqtt, type Mqtt, type MqttOptions } from '../../agent/mqtt/client.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import { MemoryBroker } from './memory-broker.ts';
 import { incoming, info, topics, UNIX_MS } from './samples.ts';
-import { seededRandom } from './seeded.ts';
 
 /** The real driver against the broker in memory, on virtual time. */
 describe('createMqtt', () => {

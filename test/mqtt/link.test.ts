@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LOG_AGAIN_MS, RECONNECT_MAX_MS } from '../../agent/mqtt/limits.ts';
 import { Link, type LinkOutput } from '../../agent/mqtt/link.ts';
-import { seededRandom } from './seeded.ts';
+import { seededRandom } from '../sim/seeded.ts';
 
 const refused = { code: 'ECONNREFUSED' };
 
