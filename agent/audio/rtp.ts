@@ -17,6 +17,9 @@ import { DecodeError } from '../base/errors.ts';
 const VERSION = 2;
 export const RTP_HEADER_BYTES = 12;
 
+/** Of the dynamic range (RFC 3551 §6), in every offer and answer that we write. */
+export const OPUS_PAYLOAD_TYPE = 111;
+
 /** One RTP packet. CSRC list, header extension and padding are stripped: a voice receiver has no use for them. */
 export interface RtpPacket {
   /** 0 … 127 */

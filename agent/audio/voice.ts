@@ -6,10 +6,14 @@ import { JitterBuffer, type JitterStats } from './jitter-buffer.ts';
 import { MAX_OPUS_PACKET_BYTES } from './limits.ts';
 import type { OpusCodec } from './opus.ts';
 import { opusDuration } from './opus-packet.ts';
-import { decodeRtp, isRtcp, RTP_HEADER_BYTES, type RtpPacket, writeRtpHeader } from './rtp.ts';
-
-/** Payload type of Opus in every offer and answer that we write. */
-export const OPUS_PAYLOAD_TYPE = 111;
+import {
+  decodeRtp,
+  isRtcp,
+  OPUS_PAYLOAD_TYPE,
+  RTP_HEADER_BYTES,
+  type RtpPacket,
+  writeRtpHeader,
+} from './rtp.ts';
 
 /** A pause in capture that is a gap in the sound, not a late timer: the timestamp then follows the clock. */
 const CAPTURE_GAP_MS: Millis = 10 * FRAME_MS;

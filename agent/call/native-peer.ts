@@ -1,6 +1,7 @@
+import { OPUS_PAYLOAD_TYPE } from '../audio/rtp.ts';
 import type { Library } from './libdatachannel.ts';
 import { MAX_CONTROL_BYTES } from './limits.ts';
-import { AUDIO_MID, OPUS_FORMAT, OPUS_PAYLOAD_TYPE } from './sdp.ts';
+import { AUDIO_MID, OPUS_FORMAT } from './sdp.ts';
 
 /**
  * One connection of the library with its track and its channel, made safe: what ends the process

@@ -1,3 +1,4 @@
+import { OPUS_PAYLOAD_TYPE } from '../audio/rtp.ts';
 import { formatIp, parseIp } from '../base/address.ts';
 import { fromHex, toHex } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
@@ -19,7 +20,6 @@ import { MAX_CONTROL_BYTES } from './limits.ts';
 
 export const AUDIO_MID = '0';
 const DATA_MID = '1';
-export const OPUS_PAYLOAD_TYPE = 111;
 /** RFC 7587 section 7.1. Our own: libdatachannel's default asks for stereo at 96 kb/s. */
 export const OPUS_FORMAT = 'minptime=10;useinbandfec=1';
 

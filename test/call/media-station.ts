@@ -1,3 +1,4 @@
+import { OPUS_PAYLOAD_TYPE } from '../../agent/audio/rtp.ts';
 import { systemClock } from '../../agent/base/clock.ts';
 import { type Logger, silentLogger } from '../../agent/base/log.ts';
 import { systemRandom } from '../../agent/base/random.ts';
@@ -6,7 +7,6 @@ import { CallDriver } from '../../agent/call/call-driver.ts';
 import { Calls } from '../../agent/call/calls.ts';
 import type { MediaConnection } from '../../agent/call/media.ts';
 import type { DeviceRef } from '../../agent/call/ring-group.ts';
-import { OPUS_PAYLOAD_TYPE } from '../../agent/call/sdp.ts';
 import { WebRtcTransport } from '../../agent/call/webrtc.ts';
 import type { CallEvent, SecurityEvent } from '../../agent/events.ts';
 
