@@ -1,5 +1,5 @@
 import { BoundedMap, BoundedQueue } from '../base/bounded.ts';
-import type { Millis } from '../base/clock.ts';
+import type { Millis, Moment } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { ulid } from '../base/ulid.ts';
 import type {
@@ -21,7 +21,7 @@ import {
   STOP_TIMEOUT_MS,
   TRACKED_CALLS,
 } from './limits.ts';
-import type { IncomingMessage, Moment, OutgoingMessage } from './message.ts';
+import type { IncomingMessage, OutgoingMessage } from './message.ts';
 import {
   type ClockState,
   clockStateOf,

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { type Clock, type Millis, WakeUp } from '../base/clock.ts';
+import { type Clock, type Millis, type Moment, readClock, WakeUp } from '../base/clock.ts';
 import { AgentError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
@@ -14,7 +14,6 @@ import {
 } from './connection.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { Link, type LinkOutput, type LinkState, type ProtocolVersion } from './link.ts';
-import type { Moment } from './message.ts';
 import type { ClockState, Privacy, StationInfo } from './payload.ts';
 import { Quiet } from './quiet.ts';
 import { createTopics } from './topics.ts';
@@ -71,7 +70,7 @@ export function createMqtt(options: MqttOptions): Mqtt {
   const topics = createTopics(base, options.node);
   const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
   const ca = caFile === undefined ? undefined : readAuthority(caFile);
-  return new MqttDriver(options, new MqttBridge({ ...options, topics }, momentOf(options.clock)), {
+  return new MqttDriver(options, new MqttBridge({ ...options, topics }, readClock(options.clock)), {
     endpoint,
     // Not the node's name: of two stations that share one by mistake, neither shall throw the other out.
     clientId: `doorward-${options.info.stationId.slice(0, 8)}`,
@@ -147,7 +146,7 @@ class MqttDriver implements Mqtt {
 
   /** Feed the engines, carry out what they want, re-arm the timer. */
   #turn(feed: (moment: Moment) => void): void {
-    feed(momentOf(this.#options.clock));
+    feed(readClock(this.#options.clock));
     for (let out = this.#bridge.poll(); out !== undefined; out = this.#bridge.poll()) {
       this.#carryOut(out);
     }
@@ -258,10 +257,6 @@ class MqttDriver implements Mqtt {
     }
     this.#turn((moment) => this.#bridge.completed(ticket, result, moment));
   }
-}
-
-function momentOf(clock: Clock): Moment {
-  return { now: clock.now(), unixMs: clock.unixMs() };
 }
 
 function readPassword(path: string): Buffer {

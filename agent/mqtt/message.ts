@@ -1,5 +1,3 @@
-import type { Millis } from '../base/clock.ts';
-
 /** What goes over the wire, free of any client library. */
 
 /** A publish of ours. All are QoS 1. */
@@ -22,10 +20,4 @@ export interface IncomingMessage {
   /** MQTT 5 only. */
   readonly responseTopic?: string;
   readonly correlationData?: Uint8Array;
-}
-
-/** Both times of one turn, read once: monotonic for deadlines, wall clock for what is written on the wire. */
-export interface Moment {
-  readonly now: Millis;
-  readonly unixMs: Millis;
 }
