@@ -1,5 +1,6 @@
 import { BoundedMap } from '../base/bounded.ts';
 import type { Millis, Moment } from '../base/clock.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import type { SecurityEvent } from '../events.ts';
 import {
   CLOCK_TOLERANCE_MS,
@@ -11,7 +12,6 @@ import {
 import type { DeviceRef } from './ring-group.ts';
 import type { Signal } from './signal.ts';
 import { Strangers } from './strangers.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** Who may ring, and what they are called. `contact/` decides it. */
 export interface CallPolicy {

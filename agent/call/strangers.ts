@@ -1,7 +1,7 @@
 import type { Millis } from '../base/clock.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import type { SecurityEvent } from '../events.ts';
 import { REFUSAL_BURST, REFUSAL_REFILL_MS, SECURITY_EVENT_INTERVAL_MS } from './limits.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /**
  * People who call without the right to. Each is counted; the household hears of it at once, then at

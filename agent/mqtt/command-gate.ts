@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BoundedMap } from '../base/bounded.ts';
 import type { Millis } from '../base/clock.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 import type { AgentCommand, CommandResult } from '../events.ts';
 import { type DecodedCommand, type ReplyAddress, resultMessage } from './command.ts';
 import {
@@ -44,14 +45,13 @@ interface Taken {
 export class CommandGate {
   readonly #running = new Map<number, Running>();
   readonly #taken = new BoundedMap<string, Taken>(COMMAND_IDS);
+  readonly #rate = new TokenBucket(COMMAND_BURST, COMMAND_EVERY_MS);
   #nextTicket = 1;
-  #tokens = COMMAND_BURST;
-  #tokensAt: Millis = 0;
   #timedOut = 0;
   #repeated = 0;
 
   admit(decoded: DecodedCommand, now: Millis): Verdict {
-    const withinRate = this.#takeToken(now);
+    const withinRate = this.#rate.take(now);
     if (decoded.kind === 'refusal') {
       return refusal(decoded.result, decoded.reply);
     }
@@ -141,16 +141,6 @@ export class CommandGate {
       ...silent,
       answer: resultMessage(decoded.reply, taken.done.result, taken.done.tookMs),
     };
-  }
-
-  /** Token bucket. */
-  #takeToken(now: Millis): boolean {
-    const earned = (now - this.#tokensAt) / COMMAND_EVERY_MS;
-    this.#tokens = Math.min(COMMAND_BURST, this.#tokens + earned);
-    this.#tokensAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 }
 

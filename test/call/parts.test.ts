@@ -4,7 +4,6 @@ import { DecodeError } from '../../agent/base/errors.ts';
 import { decodeControl, encodeControl } from '../../agent/call/control.ts';
 import { ReplayWindow } from '../../agent/call/replay-window.ts';
 import { HANGUP_REASONS } from '../../agent/call/signal.ts';
-import { TokenBucket } from '../../agent/call/token-bucket.ts';
 
 describe('replay window', () => {
   test('takes numbers out of turn, each once', () => {
@@ -35,27 +34,6 @@ describe('replay window', () => {
       true,
       true,
       false,
-      true,
-      true,
-      false,
-    ]);
-  });
-});
-
-describe('token bucket', () => {
-  test('gives its burst, then one per refill time', () => {
-    const bucket = new TokenBucket(3, 1000);
-    expect([0, 0, 0, 0, 999, 1000, 1001].map((now) => bucket.take(now))).toEqual([
-      true,
-      true,
-      true,
-      false,
-      false,
-      true,
-      false,
-    ]);
-    expect([100_000, 100_000, 100_000, 100_000].map((now) => bucket.take(now))).toEqual([
-      true,
       true,
       true,
       false,
