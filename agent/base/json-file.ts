@@ -79,7 +79,3 @@ export class JsonFile<T> {
     }
   }
 }
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}

@@ -1,11 +1,11 @@
 import * as v from 'valibot';
+import { isRecord } from '../base/record.ts';
 import { nearestWord } from '../base/suggest.ts';
 import type { Place } from './file.ts';
 import {
   allKeys,
   emptyTree,
   formatPath,
-  isTree,
   type KeyPath,
   keyAt,
   namesBelow,
@@ -91,7 +91,7 @@ export function checkLayers(layers: readonly Layer[]): CheckResult {
     const { source, place } = at(path, 'value');
     return {
       path: formatPath(path),
-      value: path.reduce<unknown>((v, step) => (isTree(v) ? v[step] : undefined), settings),
+      value: path.reduce<unknown>((v, step) => (isRecord(v) ? v[step] : undefined), settings),
       origin: place === undefined ? source : `${source}:${place.line}`,
     };
   });
@@ -108,7 +108,7 @@ function withoutUnknown(
   if (Array.isArray(value)) {
     return value.map((item, i) => withoutUnknown(layer, item, [...path, i], problems));
   }
-  if (!isTree(value)) return value;
+  if (!isRecord(value)) return value;
   const names = namesBelow(path);
   const copy = emptyTree();
   for (const [name, item] of Object.entries(value)) {
@@ -131,12 +131,12 @@ function overlay(
   layer: Layer,
   setBy: Map<string, Layer>,
 ): void {
-  if (!isTree(source)) return;
+  if (!isRecord(source)) return;
   for (const [name, value] of Object.entries(source)) {
     const here = [...path, name];
     const old = target[name];
-    if (isTree(value) && namesBelow(here) !== undefined) {
-      const section = isTree(old) ? old : emptyTree();
+    if (isRecord(value) && namesBelow(here) !== undefined) {
+      const section = isRecord(old) ? old : emptyTree();
       target[name] = section;
       overlay(section, value, here, layer, setBy);
     } else {
@@ -152,7 +152,7 @@ function remove(tree: Tree, path: KeyPath): void {
   let section = tree;
   for (const step of path.slice(0, Math.max(0, end))) {
     const next = section[step];
-    if (!isTree(next)) break;
+    if (!isRecord(next)) break;
     section = next;
   }
   const last = path[Math.max(0, end)];

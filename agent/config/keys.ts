@@ -107,7 +107,3 @@ export function formatPath(path: KeyPath): string {
 export function emptyTree(): Tree {
   return Object.create(null) as Tree;
 }
-
-export function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}

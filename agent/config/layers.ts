@@ -1,8 +1,9 @@
 import { dirname, resolve } from 'node:path';
+import { isRecord } from '../base/record.ts';
 import { nearestWord } from '../base/suggest.ts';
 import type { ConfigProblem, Layer } from './check.ts';
 import type { FileTree } from './file.ts';
-import { allKeys, emptyTree, formatPath, isTree, keyAt, type Tree } from './keys.ts';
+import { allKeys, emptyTree, formatPath, keyAt, type Tree } from './keys.ts';
 import type { Environment } from './paths.ts';
 
 /** The sources of values, each made into a Layer. Pure. */
@@ -113,7 +114,7 @@ function setText(values: Tree, path: readonly string[], text: string): void {
   let section = values;
   for (const step of path.slice(0, -1)) {
     const next = section[step];
-    const inner = isTree(next) ? next : emptyTree();
+    const inner = isRecord(next) ? next : emptyTree();
     section[step] = inner;
     section = inner;
   }
@@ -131,7 +132,7 @@ function fromText(text: string, kind: string | undefined): unknown {
 function absolutePaths(value: Tree, folder: string): Tree {
   const absolute = (item: unknown): unknown => {
     if (Array.isArray(item)) return item.map(absolute);
-    return isTree(item) ? absolutePaths(item, folder) : item;
+    return isRecord(item) ? absolutePaths(item, folder) : item;
   };
   const copy = emptyTree();
   for (const [name, item] of Object.entries(value)) {

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
-import { isRecord, JsonFile } from '../base/json-file.ts';
+import { JsonFile } from '../base/json-file.ts';
+import { isRecord } from '../base/record.ts';
 import type { ContactEntry, Contacts } from './contacts.ts';
 import { MAX_CONTACTS, MAX_CONTACTS_FILE_BYTES } from './limits.ts';
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { isRecord, JsonFile } from '../base/json-file.ts';
+import { JsonFile } from '../base/json-file.ts';
+import { isRecord } from '../base/record.ts';
 import type { MessageRecord, MessageState } from '../events.ts';
 import { MESSAGE_LIMITS } from './message-limits.ts';
 

@@ -1,3 +1,5 @@
+import { isRecord } from '../base/record.ts';
+
 /**
  * JSON-RPC 2.0 with one object per line (the signal-cli convention): bytes in, messages out. Pure.
  * @see https://www.jsonrpc.org/specification
@@ -58,7 +60,7 @@ export function parseRpc(line: string): RpcMessage {
       'batches are not supported: one object per line',
     );
   }
-  if (!isObject(value)) return invalid(null, RPC_ERROR.invalidRequest, 'not an object');
+  if (!isRecord(value)) return invalid(null, RPC_ERROR.invalidRequest, 'not an object');
   const id = isId(value['id']) ? value['id'] : null;
   if (value['jsonrpc'] !== '2.0') {
     return invalid(id, RPC_ERROR.invalidRequest, 'jsonrpc must be "2.0"');
@@ -79,7 +81,7 @@ function parseCall(value: RpcParams, id: RpcId | null): RpcMessage {
   if ('id' in value && id === null) {
     return invalid(null, RPC_ERROR.invalidRequest, 'id must be a number or a short text');
   }
-  if (!isObject(params)) {
+  if (!isRecord(params)) {
     return invalid(id, RPC_ERROR.invalidParams, 'params must be an object');
   }
   return id === null
@@ -89,17 +91,13 @@ function parseCall(value: RpcParams, id: RpcId | null): RpcMessage {
 
 function parseError(error: unknown, id: RpcId | null): RpcMessage {
   const isError =
-    isObject(error) && Number.isInteger(error['code']) && typeof error['message'] === 'string';
+    isRecord(error) && Number.isInteger(error['code']) && typeof error['message'] === 'string';
   if (!isError) return invalid(id, RPC_ERROR.invalidRequest, 'not an error object');
   return { kind: 'error', id, error: error as unknown as RpcErrorObject };
 }
 
 function invalid(id: RpcId | null, code: number, message: string): RpcMessage {
   return { kind: 'invalid', id, error: { code, message } };
-}
-
-function isObject(value: unknown): value is RpcParams {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isId(value: unknown): value is RpcId {
