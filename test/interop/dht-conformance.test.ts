@@ -26,7 +26,11 @@ const node = spawn(process.execPath, ['--import', 'tsx', OUR_NODE, String(PORT)]
 const results = new Map<string, CaseResult>();
 
 beforeAll(async () => {
-  await once(node.stdout, 'data'); // it says that it is bound
+  const died = once(node, 'exit').then(([code]) => {
+    throw new Error(`our node ended with ${code}`);
+  });
+  await Promise.race([once(node.stdout, 'data'), died]); // it says that it is bound
+  died.catch(() => {}); // later it ends because we say so
   const folder = await mkdtemp(join(tmpdir(), 'dht-conformance-'));
   const json = join(folder, 'results.json');
   // Its exit code only says again that a case failed.
