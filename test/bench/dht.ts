@@ -138,7 +138,7 @@ export function benchSignalling(): void {
   const died = sorted(runs.map((run) => run.died));
   const show = (times: number[]) => `median ${times[7]}, worst ${times.at(-1)} virtual ms`;
   console.log(`dht world: put to push among 40 nodes, 15 to 20 ms each way: ${show(calm)}`);
-  // Worst: the caller had never heard of any of the three; then it takes until the callee's next refresh.
+  // 60000: not within a minute. In such a run none of the three had ever heard of another.
   console.log(`dht world: put to push right after 37 of the 40 died: ${show(died)}`);
 }
 
