@@ -9,6 +9,8 @@ export class Ringer {
   readonly #log: Logger;
   /** The tone that rings, or is about to. */
   #tone: Promise<RingTone | undefined> | undefined;
+  /** When the tone before it has let go of the device. */
+  #free: Promise<void> = Promise.resolve();
 
   constructor(device: AudioDevice, log: Logger) {
     this.#device = device;
@@ -16,16 +18,27 @@ export class Ringer {
   }
 
   ring(): void {
-    this.#tone ??= RingTone.start(this.#device).catch((error: unknown) => {
-      this.#log.warn('the station cannot ring aloud', { why: errorText(error) });
-      return undefined;
-    });
+    this.#tone ??= this.#free
+      .then(() => RingTone.start(this.#device))
+      .catch((error: unknown) => {
+        this.#log.warn('the station cannot ring aloud', { why: errorText(error) });
+        return undefined;
+      });
   }
 
-  /** Resolves when the device is free. Idempotent. */
-  async silence(): Promise<void> {
+  /** Resolves when the device is free, for each who asks. Idempotent, never rejects. */
+  silence(): Promise<void> {
     const tone = this.#tone;
     this.#tone = undefined;
-    await (await tone)?.stop();
+    if (tone !== undefined) this.#free = this.#stop(tone);
+    return this.#free;
+  }
+
+  async #stop(tone: Promise<RingTone | undefined>): Promise<void> {
+    try {
+      await (await tone)?.stop();
+    } catch (error) {
+      this.#log.warn('the sound device did not close', { why: errorText(error) });
+    }
   }
 }
