@@ -45,7 +45,9 @@ export class CallVoices implements CallVoice {
     this.#voices.set(callId, voice);
     const { clock } = this.#options;
     connection.onRtp((packet) => voice.pipeline?.receiveRtp(packet, clock.now()));
-    this.#track(this.#open(callId, voice), 'there is no sound in this call');
+    // A card has one user: whoever had it before closes it first.
+    const free = this.settled();
+    this.#track(this.#open(callId, voice, free), 'there is no sound in this call');
   }
 
   stop(callId: string): void {
@@ -80,17 +82,16 @@ export class CallVoices implements CallVoice {
     return sums;
   }
 
-  /** Resolves when every device has finished its files. */
+  /** Resolves when every device that is opening or closing now has finished its files. */
   async settled(): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    await Promise.all(this.#pending);
   }
 
-  async #open(callId: string, voice: Voice): Promise<void> {
-    this.#codec ??= this.#loadCodec();
-    const [backend, session] = await Promise.all([
-      this.#codec,
-      this.#options.device(callId).open(),
-    ]);
+  async #open(callId: string, voice: Voice, free: Promise<void>): Promise<void> {
+    const backend = await this.#loadCodec();
+    await free;
+    if (voice.stopped) return;
+    const session = await this.#options.device(callId).open();
     if (voice.stopped) {
       await session.close();
       return;
@@ -108,8 +109,16 @@ export class CallVoices implements CallVoice {
     voice.pipeline.start();
   }
 
+  #loadCodec(): Promise<OpusBackend> {
+    this.#codec ??= this.#firstCodec().catch((error: unknown) => {
+      this.#codec = undefined; // the next call tries again
+      throw error;
+    });
+    return this.#codec;
+  }
+
   /** Says which one it is, because a stand-in for libopus hears worse on a bad network. */
-  async #loadCodec(): Promise<OpusBackend> {
+  async #firstCodec(): Promise<OpusBackend> {
     const backend = await this.#options.loadCodec();
     this.#options.log.info(`voice is coded by ${backend.description}`);
     return backend;
