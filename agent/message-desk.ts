@@ -41,6 +41,8 @@ export class MessageDesk {
   readonly #timer: WakeUp;
   readonly #saveTimer: WakeUp;
   #unsaved = false;
+  #saving: Promise<void> = Promise.resolve();
+  #isStopped = false;
 
   constructor(options: MessageDeskOptions) {
     this.#options = options;
@@ -56,6 +58,8 @@ export class MessageDesk {
   }
 
   receive(author: MessageAuthor, message: TextMessage): void {
+    // Confirmed and then forgotten, it would be lost; so it comes again.
+    if (this.#isStopped) return;
     this.#run((messages, at) => messages.receive(author, message, at.now, at.unixMs));
   }
 
@@ -67,7 +71,9 @@ export class MessageDesk {
     return this.#options.messages.stats();
   }
 
+  /** Write what is not written yet. Afterwards nothing is received and nothing changes any more. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     this.#timer.disarm();
     this.#saveTimer.disarm();
     await this.#save();
@@ -81,6 +87,11 @@ export class MessageDesk {
     return result;
   }
 
+  /** What the post says: at the end of the station it fails whatever is under way, which is no news. */
+  #heard(input: (messages: Messages) => void): void {
+    if (!this.#isStopped) this.#run(input);
+  }
+
   #carryOut(output: MessagesOutput): void {
     const { post, onEvent, clock } = this.#options;
     switch (output.type) {
@@ -89,8 +100,8 @@ export class MessageDesk {
         post.keep(
           output.accountId,
           output.message,
-          () => this.#run((messages) => messages.stored(id)),
-          (reason) => this.#run((messages) => messages.failed(id, reason)),
+          () => this.#heard((messages) => messages.stored(id)),
+          (reason) => this.#heard((messages) => messages.failed(id, reason)),
         );
         break;
       }
@@ -110,12 +121,19 @@ export class MessageDesk {
     }
   }
 
-  async #save(): Promise<void> {
+  #save(): Promise<void> {
+    this.#saving = this.#saving.then(() => this.#write());
+    return this.#saving;
+  }
+
+  /** Never rejects. */
+  async #write(): Promise<void> {
     if (!this.#unsaved) return;
     this.#unsaved = false;
     try {
       await this.#options.store.save(messageFile(this.list()));
     } catch (error) {
+      this.#unsaved = true; // the next change, or the end, tries again
       this.#options.log.warn('messages are not kept', { why: errorText(error) });
     }
   }
