@@ -81,6 +81,7 @@ export class Calls {
   readonly #ended = new BoundedMap<string, Map<string, SignalBody>>(MAX_ENDED_CALLS);
   readonly #dropped = { ...DROPS };
   #busy = 0;
+  #isShutDown = false;
   /** Drained after every input, and each input makes a handful: needs no bound. */
   #outputs: CallsOutput[] = [];
   readonly #sink: CallOutputs = {
@@ -168,8 +169,9 @@ export class Calls {
     return calls.length;
   }
 
-  /** End every call because the station stops. `isIdle` when all have said good-bye. */
+  /** End every call because the station stops, and begin none. `isIdle` when all have said good-bye. */
   shutdown(at: Moment): void {
+    this.#isShutDown = true;
     for (const call of this.#calls.values()) call.leave('shutdown', at);
     this.#settle(at);
   }
@@ -195,6 +197,8 @@ export class Calls {
       if (verdict !== 'taken') this.#drop(verdict);
     } else if (this.#ended.has(signal.callId)) {
       this.#toEndedCall(signal, from, at);
+    } else if (this.#isShutDown) {
+      this.#drop('unknownCall');
     } else {
       this.#begin(signal, from, at);
     }

@@ -373,6 +373,26 @@ describe('shutdown', () => {
     expect(a.calls.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
   });
 
+  test('in a call: an offer that comes during the good-bye begins no other', async () => {
+    const world = new World();
+    const [a, b, c] = [world.add('a'), world.add('b', { decide: answer }), world.add('c')];
+    await a.dial('b');
+    world.run(1_000);
+    world.link = { ...GOOD_LINK, loss: 1 };
+    await c.dial('b');
+    world.run(1_000);
+    const [offer] = c.sent;
+    expect(offer).toBeDefined();
+    const done = b.driver.shutdown();
+    expect(b.calls.isIdle).toBe(false);
+    const before = b.events.length;
+    b.driver.receiveSignal(offer?.bytes ?? new Uint8Array(), c.ref);
+    world.run(1_100);
+    await done;
+    expect(b.events.slice(before).map(({ type }) => type)).toEqual(['call.phase', 'call.ended']);
+    expect(dropped(b, 'unknownCall')).toBe(1);
+  });
+
   test('without a call: at once; and then nobody is here any more', async () => {
     const world = new World();
     const [a, b] = [world.add('a'), world.add('b')];
