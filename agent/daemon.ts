@@ -3,6 +3,7 @@ import { loadOpus } from './audio/load-opus.ts';
 import { openAudioDevice } from './audio/open-device.ts';
 import { Ringer } from './audio/ringer.ts';
 import { parseIp } from './base/address.ts';
+import { doneWithin, type Millis } from './base/clock.ts';
 import { errorText } from './base/errors.ts';
 import { type Logger, shortId } from './base/log.ts';
 import { openPrivateFolder } from './base/store.ts';
@@ -32,6 +33,9 @@ import { type MqttPart, startMqtt } from './mqtt-part.ts';
 import { SealedPost } from './sealed-post.ts';
 import type { Station, StationDeps } from './station.ts';
 import { stationStatus } from './status.ts';
+
+/** At the end: how long the last signals may take to reach a node of the DHT. */
+const FLUSH_MS: Millis = 500;
 
 /**
  * THE assembly: every part is made here, its events are routed here, and it is started and stopped in the right order.
@@ -171,8 +175,8 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
 
     await dht.start();
     stops.push(() => dht.stop());
-    stops.push(async () => secureDht.close());
     stops.push(() => messages.stop());
+    stops.push(async () => secureDht.close());
     post.listen({
       onSignal: (bytes, from) => calls.receiveSignal(bytes, from),
       onText: (message, from) => {
@@ -197,8 +201,11 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     dispatch({ type: 'audio.state', state: audioState });
     stops.push(async () => {
       await calls.shutdown();
-      await voices.settled();
-      await ringer.silence();
+      await Promise.all([
+        voices.settled(),
+        ringer.silence(),
+        doneWithin(post.flushed(), FLUSH_MS, clock),
+      ]);
     });
 
     const status = stationStatus({

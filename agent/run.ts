@@ -1,7 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Clock, systemClock, WakeUp } from './base/clock.ts';
+import { doneWithin, systemClock } from './base/clock.ts';
 import { AgentError, errorText } from './base/errors.ts';
 import { createLogger } from './base/log.ts';
 import { systemRandom } from './base/random.ts';
@@ -118,9 +118,9 @@ async function run(args: RunArguments, load: () => Promise<RunStation>): Promise
     process.stdout.write(readyText(station.ready, { environment, config, file: args.config }));
   }
   await stopping;
-  const exit = await stopWithin(station, STOP_LIMIT_MS, systemClock);
+  const stopped = await doneWithin(station.stop(), STOP_LIMIT_MS, systemClock);
   if (args.tied) await removeFolder(dirname(config.control));
-  return exit;
+  return stopped ? EXIT.done : EXIT.failed;
 }
 
 /** The folder that a parent made for our socket: it cannot do it itself when it was killed. */
@@ -148,13 +148,4 @@ async function stopRequested(tied: boolean): Promise<undefined> {
       process.stdin.resume();
     }
   });
-}
-
-/** A station that hangs must not keep the process from ending. */
-async function stopWithin(station: Station, limitMs: number, clock: Clock): Promise<ExitCode> {
-  const tooLate = new Promise<ExitCode>((resolve) => {
-    new WakeUp(clock, () => resolve(EXIT.failed)).arm(clock.now() + limitMs);
-  });
-  const stopped = station.stop().then((): ExitCode => EXIT.done);
-  return await Promise.race([stopped, tooLate]);
 }

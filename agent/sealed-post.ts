@@ -37,6 +37,8 @@ export class SealedPost implements CallSignalling, TextPost {
   readonly #known = new BoundedMap<string, DeviceCertificate>(MAX_KNOWN_DEVICES);
   /** By message id: what keeps the text alive. As many as `Messages` has outgoing. */
   readonly #kept = new Map<bigint, { cancel(): void }>();
+  /** Signals that no node has yet. As many as calls make in the seconds that a put takes. */
+  readonly #leaving = new Set<Promise<void>>();
   readonly #counters = { signalsSent: 0, textsSent: 0, unknownContent: 0, otherAccount: 0 };
 
   constructor(dht: SecureDht, own: DeviceCertificate, log: Logger) {
@@ -60,7 +62,22 @@ export class SealedPost implements CallSignalling, TextPost {
     }
     this.#counters.signalsSent++;
     const data = concatBytes(fromHex(this.#own.accountId), bytes);
-    this.#put(device, { type: VALUE_TYPE.userData, userType: SIGNAL_USER_TYPE, data });
+    const content = { type: VALUE_TYPE.userData, userType: SIGNAL_USER_TYPE, data };
+    const left = new Promise<void>((resolve) => {
+      const put = this.#put(device, content, { onFirstAck: resolve });
+      put.result.then(
+        () => resolve(),
+        () => resolve(), // `#put` has told
+      );
+    }).then(() => {
+      this.#leaving.delete(left);
+    });
+    this.#leaving.add(left);
+  }
+
+  /** Resolves when each signal that was sent before this is with a node, or cannot be. Before the DHT stops: the last good-bye. */
+  async flushed(): Promise<void> {
+    await Promise.all(this.#leaving);
   }
 
   findDevices(
@@ -115,7 +132,12 @@ export class SealedPost implements CallSignalling, TextPost {
   }
 
   stats(): Readonly<Record<string, number>> {
-    return { knownDevices: this.#known.size, kept: this.#kept.size, ...this.#counters };
+    return {
+      knownDevices: this.#known.size,
+      kept: this.#kept.size,
+      leaving: this.#leaving.size,
+      ...this.#counters,
+    };
   }
 
   #put(

@@ -67,3 +67,21 @@ export class WakeUp {
     this.#deadline = Number.POSITIVE_INFINITY;
   }
 }
+
+/** Wait for `work`, but no longer than `limitMs`. @returns whether it was done by then */
+export async function doneWithin(
+  work: Promise<unknown>,
+  limitMs: Millis,
+  clock: Clock,
+): Promise<boolean> {
+  let wakeUp: WakeUp | undefined;
+  const tooLate = new Promise<boolean>((resolve) => {
+    wakeUp = new WakeUp(clock, () => resolve(false));
+    wakeUp.arm(clock.now() + limitMs);
+  });
+  try {
+    return await Promise.race([work.then(() => true), tooLate]);
+  } finally {
+    wakeUp?.disarm();
+  }
+}
