@@ -32,6 +32,7 @@ const RESULT_OF: Readonly<Record<string, ResultCode>> = {
   not_found: 'not_found',
   'not-found': 'not_found',
   'media-unavailable': 'unavailable',
+  stopping: 'unavailable',
   'message-empty': 'bad_request',
   'message-too-long': 'bad_request',
   'too-many-messages': 'rate_limited',
@@ -39,8 +40,8 @@ const RESULT_OF: Readonly<Record<string, ResultCode>> = {
 
 export interface CommandDeps {
   readonly contacts: Contacts;
-  readonly calls: CallDriver;
-  readonly messages: MessageDesk;
+  readonly calls: Pick<CallDriver, 'place' | 'answer' | 'hangup'>;
+  readonly messages: Pick<MessageDesk, 'send'>;
 }
 
 /**

@@ -19,14 +19,15 @@ export interface StationParts {
   readonly accountId: string;
   readonly clock: Clock;
   readonly contacts: Contacts;
-  readonly contactStore: ContactStore;
-  readonly calls: CallDriver;
-  readonly messages: MessageDesk;
+  readonly contactStore: Pick<ContactStore, 'save'>;
+  readonly calls: Pick<CallDriver, 'place' | 'answer' | 'hangup' | 'snapshots'>;
+  readonly messages: Pick<MessageDesk, 'send' | 'list'>;
   readonly status: () => StatusResult;
 }
 
 /** What a client wants of the call that it placed, besides the call. */
 interface ClientCall {
+  readonly client: ControlPeer;
   /** This client is the sound device. */
   readonly stream: StreamDevice | undefined;
   readonly forMs: number | undefined;
@@ -58,8 +59,7 @@ export class ControlDesk {
       case 'call.missed':
       case 'call.rejected':
       case 'call.failed':
-        this.#calls.get(event.call.callId)?.timer?.disarm();
-        this.#calls.delete(event.call.callId);
+        this.#forget(event.call.callId);
         break;
       default: // the rest says nothing about calls that clients placed
     }
@@ -112,10 +112,10 @@ export class ControlDesk {
     const result = await this.#carryOut({ type: 'call', to: params.to });
     const callId = result.data?.['call_id'];
     if (typeof callId !== 'string') return result;
-    const stream = params.audio === 'stream' ? openStream(client) : undefined;
     // It may be over already.
     if (!this.#station.calls.snapshots().some((call) => call.callId === callId)) return result;
-    this.#calls.set(callId, { stream, forMs: params.for_ms, timer: undefined });
+    const stream = params.audio === 'stream' ? openStream(client) : undefined;
+    this.#calls.set(callId, { client, stream, forMs: params.for_ms, timer: undefined });
     if (stream !== undefined) {
       // A call whose ears and mouth are gone is over.
       client.onClose(() => {
@@ -123,6 +123,14 @@ export class ControlDesk {
       });
     }
     return result;
+  }
+
+  #forget(callId: string): void {
+    const call = this.#calls.get(callId);
+    if (call === undefined) return;
+    this.#calls.delete(callId);
+    call.timer?.disarm();
+    if (call.stream !== undefined) call.client.onAudio(undefined);
   }
 
   #limit(callId: string): void {

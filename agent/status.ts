@@ -14,12 +14,12 @@ export interface StatusSources {
   readonly accountId: string;
   readonly startedAt: Millis;
   readonly clock: Clock;
-  readonly dht: DhtNode;
+  readonly dht: Pick<DhtNode, 'port' | 'stats'>;
   readonly dhtState: () => DhtState;
-  readonly mqtt: MqttPart;
-  readonly device: AudioDevice;
+  readonly mqtt: Pick<MqttPart, 'status' | 'stats'>;
+  readonly device: Pick<AudioDevice, 'description'>;
   readonly audioState: () => AudioState;
-  readonly calls: CallDriver;
+  readonly calls: Pick<CallDriver, 'snapshots' | 'stats'>;
   /** Whatever has counters. */
   readonly parts: Readonly<Record<string, { stats(): object }>>;
 }
