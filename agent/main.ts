@@ -10,7 +10,8 @@ const command = commandIndex(argv);
 if (argv[command] === 'run' && !wantsHelp) {
   const { runCommand } = await import('./run.ts');
   const load = async () => (await import('./daemon.ts')).runStation;
-  process.exit(await runCommand(argv.toSpliced(command, 1), load));
+  const { exitNow } = await import('./base/exit.ts');
+  exitNow(await runCommand(argv.toSpliced(command, 1), load));
 } else {
   const { cliProcess } = await import('./cli/process.ts');
   // Not exit(): what was written to a pipe is still on its way.
