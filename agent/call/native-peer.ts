@@ -26,6 +26,8 @@ export interface PeerHandlers {
   onTrackOpen(): void;
   onPacket(packet: Buffer): void;
   onControl(message: ControlMessage): void;
+  /** Control frames can be sent from now on. */
+  onChannelOpen(): void;
   /** The far side closed the channel, or we did. */
   onChannelClosed(): void;
   onFailed(message: string): void;
@@ -95,6 +97,7 @@ export class NativePeer {
     );
     track.onOpen(callback(() => handlers.onTrackOpen()));
     track.onMessage(callback((packet: Buffer) => handlers.onPacket(packet)));
+    channel.onOpen(callback(() => handlers.onChannelOpen()));
     channel.onMessage(callback((message: ControlMessage) => handlers.onControl(message)));
     this.#pc = pc;
     this.#track = track;

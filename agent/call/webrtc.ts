@@ -77,6 +77,8 @@ class WebRtcConnection implements MediaConnection {
   #heard = false;
   /** A frame of ours must still leave before the channel closes. */
   #owesFrame = false;
+  /** Said before the channel was open: it opens a moment after the track. */
+  #unsaidBye: HangupReason | undefined;
   #closing: Promise<void> | undefined;
   #resolveClosing: (() => void) | undefined;
   readonly #counters = { rtpSent: 0, rtpReceived: 0, malformed: 0, unsent: 0 };
@@ -129,6 +131,7 @@ class WebRtcConnection implements MediaConnection {
 
   bye(reason: HangupReason): void {
     this.#owesFrame = this.#send({ kind: 'bye', reason });
+    this.#unsaidBye = this.#owesFrame ? undefined : reason;
   }
 
   stats(): MediaStats {
@@ -181,6 +184,7 @@ class WebRtcConnection implements MediaConnection {
       onTrackOpen: () => this.#onTrackOpen(),
       onPacket: (packet) => this.#onPacket(packet),
       onControl: (message) => this.#onControl(message),
+      onChannelOpen: () => this.#onChannelOpen(),
       onChannelClosed: () => this.#onChannelClosed(),
       onFailed: (message) => this.#fail(message),
       onStrangeChannel: () => this.#counters.malformed++,
@@ -297,6 +301,10 @@ class WebRtcConnection implements MediaConnection {
       default:
         frame satisfies never;
     }
+  }
+
+  #onChannelOpen(): void {
+    if (this.#unsaidBye !== undefined && !this.#isOver()) this.bye(this.#unsaidBye);
   }
 
   #onChannelClosed(): void {

@@ -155,6 +155,13 @@ describe('a connection', () => {
     await closeAll(b.connection);
   });
 
+  test('a good-bye before the control channel is open is said when it opens', async () => {
+    const { a, b } = await connected();
+    a.connection.bye('hangup');
+    await until(() => b.said('bye') && a.said('bye-heard'), 800);
+    await closeAll(a.connection, b.connection);
+  });
+
   test('a far side that closes without a word is noticed at once', async () => {
     const { a, b } = await connected();
     await sleep(100);
