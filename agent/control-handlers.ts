@@ -82,9 +82,13 @@ export class ControlDesk {
     },
     'contact.list': async () => ({ contacts: this.#station.contacts.list().map(contactResult) }),
     'contact.remove': async ({ name }) => {
-      const { contacts, contactStore } = this.#station;
-      contacts.remove(name);
-      // Not undone when it cannot be saved: taking a right away takes effect at once.
+      const { calls, contacts, contactStore } = this.#station;
+      const { accountId } = contacts.remove(name);
+      // Not undone when it cannot be saved: taking a right away takes effect at once, in a call as well.
+      for (const call of calls.snapshots()) {
+        if (call.accountId === accountId)
+          await this.#carryOut({ type: 'hangup', callId: call.callId });
+      }
       await contactStore.save(contacts);
       return {};
     },

@@ -169,6 +169,16 @@ describe('contacts', () => {
   });
 });
 
+test('a contact that is removed in a call is cut off, and nobody else', async () => {
+  const { desk, client, ready, contacts, calls } = setUp();
+  contacts.add({ name: 'bob', id: 'b'.repeat(40) }, 'added');
+  ready();
+  calls.running.set('with-alice', snapshot('with-alice', 'active'));
+  calls.running.set('with-bob', snapshot('with-bob', 'active', 'bob', 'b'.repeat(40)));
+  await desk.handlers['contact.remove']({ name: 'bob' }, client);
+  expect(calls.hungUp).toEqual(['with-bob']);
+});
+
 describe('a call that a client places', () => {
   const plain = { to: 'alice', audio: 'station', for_ms: undefined } as const;
 
