@@ -3,7 +3,7 @@ import { loadOpus } from './audio/load-opus.ts';
 import { openAudioDevice } from './audio/open-device.ts';
 import { Ringer } from './audio/ringer.ts';
 import { parseIp } from './base/address.ts';
-import { doneWithin, type Millis } from './base/clock.ts';
+import { doneWithin, type Millis, readClock } from './base/clock.ts';
 import { errorText } from './base/errors.ts';
 import { type Logger, shortId } from './base/log.ts';
 import { openPrivateFolder } from './base/store.ts';
@@ -147,7 +147,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       nameOf: (accountId: string) => contacts.byAccount(accountId)?.name ?? 'unknown',
     };
     const calls = new CallDriver({
-      calls: new Calls(own, policy, random),
+      calls: new Calls(own, policy, random, readClock(clock)),
       transport: new WebRtcTransport({
         iceServers: await iceServers(config.ice),
         ...mediaAddress(config),

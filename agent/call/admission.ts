@@ -8,6 +8,7 @@ import {
   OFFER_BURST,
   OFFER_REFILL_MS,
   SIGNAL_LIFETIME_MS,
+  START_TOLERANCE_MS,
 } from './limits.ts';
 import type { DeviceRef } from './ring-group.ts';
 import type { Signal } from './signal.ts';
@@ -35,11 +36,14 @@ export type Admittance =
  */
 export class Admission {
   readonly #policy: CallPolicy;
+  readonly #since: Moment | undefined;
   readonly #strangers = new Strangers();
   readonly #rates = new BoundedMap<string, TokenBucket>(MAX_WATCHED_PEERS);
 
-  constructor(policy: CallPolicy) {
+  /** @param since when this device began to listen */
+  constructor(policy: CallPolicy, since?: Moment) {
     this.#policy = policy;
+    this.#since = since;
   }
 
   judge(signal: Signal, { accountId }: DeviceRef, at: Moment): Admittance {
@@ -51,9 +55,21 @@ export class Admission {
     if (signal.kind === 'hangup' && decision !== 'refuse') return { kind: 'over' };
     // There is no call to resume, either.
     if (signal.kind !== 'offer' || signal.resume) return { kind: 'drop', reason: 'unknownCall' };
+    if (this.#isFromBefore(signal, at)) return { kind: 'drop', reason: 'stale' };
     if (decision === 'refuse') return { kind: 'refuse', tell: this.#strangers.refuse(at.now) };
     if (!this.#rateOf(accountId).take(at.now)) return { kind: 'drop', reason: 'tooMany' };
     return { kind: 'admit', autoAnswer: decision === 'answer' };
+  }
+
+  /**
+   * What lay in the inbox when we began to listen is mostly a call that is over, and that the run before knew. Whoever still
+   * calls says it again within seconds.
+   */
+  #isFromBefore(offer: Signal, at: Moment): boolean {
+    if (this.#since === undefined) return false;
+    // Older ones are stale by themselves; and a clock that is set back must not keep people out for longer.
+    if (at.now - this.#since.now > SIGNAL_LIFETIME_MS + CLOCK_TOLERANCE_MS) return false;
+    return offer.sentAtUnixMs < this.#since.unixMs - START_TOLERANCE_MS;
   }
 
   nameOf(accountId: string): string {

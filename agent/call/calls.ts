@@ -67,6 +67,9 @@ export interface CallsStats {
   readonly dropped: Readonly<Record<DropReason, number>>;
 }
 
+/** For a device that was not there when the call ended in the media, and takes it for new. */
+const HUNG_UP: SignalBody = { kind: 'hangup', reason: 'hangup' };
+
 /**
  * All calls of this device: which signal belongs to which, who may begin one, and who wins when two
  * call each other. The shape of `Engine` without datagrams: after every call of a method drain
@@ -91,9 +94,10 @@ export class Calls {
     event: (event) => this.#outputs.push({ type: 'event', event }),
   };
 
-  constructor(own: DeviceRef, policy: CallPolicy, random: Random) {
+  /** @param since when this device began to listen: calls from before are not taken */
+  constructor(own: DeviceRef, policy: CallPolicy, random: Random, since?: Moment) {
     this.#own = own;
-    this.#admission = new Admission(policy);
+    this.#admission = new Admission(policy, since);
     this.#random = random;
   }
 
@@ -382,7 +386,7 @@ export class Calls {
     for (const [callId, call] of this.#calls) {
       if (!call.isEnded) continue;
       this.#calls.delete(callId);
-      this.#remember(callId, call.everInvolved(), call.lastWord);
+      this.#remember(callId, call.everInvolved(), call.lastWord ?? HUNG_UP);
     }
     const event = this.#admission.event(at.now);
     if (event !== undefined) this.#outputs.push({ type: 'event', event });

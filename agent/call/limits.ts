@@ -45,6 +45,11 @@ export const MAX_ATTEMPTS = 2;
 export const SIGNAL_LIFETIME_MS: Millis = 60_000;
 /** … give or take how wrong two wall clocks may be. Both tested in calls.ts. */
 export const CLOCK_TOLERANCE_MS: Millis = 30_000;
+/**
+ * An offer from longer before the station's start is not taken. Clocks that are kept differ by less; who calls right now
+ * repeats it every RESEND_MS.
+ */
+export const START_TOLERANCE_MS: Millis = 2_000;
 /** `security` events: at most one in this time, the rest are counted into the next. */
 export const SECURITY_EVENT_INTERVAL_MS: Millis = 60_000;
 

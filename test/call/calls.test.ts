@@ -10,6 +10,7 @@ import {
   OFFER_BURST,
   REACTION_MS,
   REFUSAL_BURST,
+  RESEND_MS,
   RING_MS,
   SECURITY_EVENT_INTERVAL_MS,
 } from '../../agent/call/limits.ts';
@@ -401,6 +402,69 @@ describe('shutdown', () => {
     await a.dial('b');
     world.run(1_000);
     expect(b.events).toEqual([]);
+  });
+});
+
+describe('a restart', () => {
+  test('does not take up calls from before it, but whoever still calls', async () => {
+    const world = new World();
+    const [a, b] = [world.add('a'), world.add('b')];
+    world.link = { ...GOOD_LINK, loss: 1 };
+    await a.dial('b');
+    world.run(RESEND_MS + 500);
+    const [first, second] = sent(a);
+    if (first?.kind !== 'offer' || second?.kind !== 'offer') throw new Error('no two offers');
+    const since = { now: 1_000, unixMs: second.sentAtUnixMs };
+    const policy = { decide: answer, nameOf: () => 'a' };
+    const restarted = new Calls(b.ref, policy, world.random, since);
+    restarted.receiveSignal(encodeSignal(first), a.ref, since);
+    expect(restarted.stats().dropped.stale).toBe(1);
+    expect(restarted.isIdle).toBe(true);
+    restarted.receiveSignal(encodeSignal(second), a.ref, since);
+    expect(restarted.snapshots()).toMatchObject([{ callId: first.callId }]);
+  });
+
+  test('keeps nobody out for long whose clock is behind, or when ours is set back', async () => {
+    const world = new World();
+    const [a, b] = [world.add('a'), world.add('b')];
+    world.link = { ...GOOD_LINK, loss: 1 };
+    await a.dial('b');
+    world.run(1_000);
+    const [offer] = sent(a);
+    if (offer?.kind !== 'offer') throw new Error('no offer');
+    const since = { now: 0, unixMs: offer.sentAtUnixMs + 3_600_000 };
+    const policy = { decide: answer, nameOf: () => 'a' };
+    const restarted = new Calls(b.ref, policy, world.random, since);
+    const at = (now: number) => ({ now, unixMs: offer.sentAtUnixMs });
+    restarted.receiveSignal(encodeSignal(offer), a.ref, at(1_000));
+    expect(restarted.isIdle).toBe(true);
+    restarted.receiveSignal(encodeSignal(offer), a.ref, at(100_000));
+    expect(restarted.isIdle).toBe(false);
+  });
+
+  test('of a callee that takes an old offer for new: it is told at once that the call is over', async () => {
+    const world = new World();
+    const [a, b] = [world.add('a'), world.add('b', { decide: answer })];
+    await a.dial('b');
+    world.run(1_000);
+    const [offer] = a.sent;
+    a.driver.hangup();
+    world.run(1_000);
+    // The same device again, with nothing that it knew.
+    const calls = new Calls(b.ref, { decide: answer, nameOf: () => 'a' }, world.random);
+    const at = { now: world.now, unixMs: world.epochUnixMs + world.now };
+    calls.receiveSignal(offer?.bytes ?? new Uint8Array(), a.ref, at);
+    const { callId } = sent(a)[0] as Signal;
+    const description = (sent(a)[0] as Extract<Signal, { kind: 'offer' }>).description;
+    calls.mediaEvent(callId, 1, { kind: 'described', description }, at);
+    const before = a.sent.length;
+    for (let next = calls.poll(); next !== undefined; next = calls.poll()) {
+      if (next.type === 'signal') a.driver.receiveSignal(next.bytes, b.ref);
+    }
+    const [told] = a.sent.slice(before);
+    expect(kinds(a).slice(before)).toEqual(['hangup']);
+    calls.receiveSignal(told?.bytes ?? new Uint8Array(), a.ref, at);
+    expect(calls.isIdle).toBe(true);
   });
 });
 
