@@ -6,7 +6,7 @@ import { Messages } from '../../agent/contact/messages.ts';
 import type { TextMessage } from '../../agent/contact/text-message.ts';
 import type { MessageEvent } from '../../agent/events.ts';
 import { MessageDesk, type TextPost } from '../../agent/message-desk.ts';
-import { seededRandom } from '../audio/seeded.ts';
+import { seededRandom } from '../sim/seeded.ts';
 import { keptLog } from './logs.ts';
 
 const BOB = { peer: 'bob', accountId: 'b'.repeat(40) };

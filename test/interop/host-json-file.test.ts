@@ -2,7 +2,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { isRecord, JsonFile } from '../../agent/base/json-file.ts';
+import { JsonFile } from '../../agent/base/json-file.ts';
+import { isRecord } from '../../agent/base/record.ts';
 
 let folder: string;
 let path: string;
