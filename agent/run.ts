@@ -6,6 +6,7 @@ import { AgentError, errorText } from './base/errors.ts';
 import { createLogger } from './base/log.ts';
 import { systemRandom } from './base/random.ts';
 import { EXIT, type ExitCode, exitOfError } from './cli/exit-codes.ts';
+import { onInterrupt } from './cli/interrupt.ts';
 import { type Config, formatProblems, loadConfig } from './config/config.ts';
 import { readyText } from './ready-text.ts';
 import type { Station, StationDeps } from './station.ts';
@@ -132,16 +133,10 @@ async function removeFolder(folder: string): Promise<void> {
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM. A second Ctrl-C ends the process at once. */
+/** Resolves at the first Ctrl-C or SIGTERM, or when the terminal goes away. */
 async function stopRequested(tied: boolean): Promise<undefined> {
   return await new Promise<undefined>((resolve) => {
-    let interrupts = 0;
-    process.on('SIGINT', () => {
-      interrupts++;
-      if (interrupts > 1) process.exit(EXIT.interrupted);
-      resolve(undefined);
-    });
-    process.on('SIGTERM', () => resolve(undefined));
+    onInterrupt(systemClock, () => resolve(undefined));
     if (tied) {
       process.stdin.on('end', () => resolve(undefined));
       process.stdin.on('error', () => resolve(undefined));

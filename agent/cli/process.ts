@@ -6,6 +6,7 @@ import { ControlClient } from '../control/client.ts';
 import { runCli } from './cli.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { identityOf } from './identity.ts';
+import { onInterrupt } from './interrupt.ts';
 import { startPrivateStation } from './private-station.ts';
 import { soundFiles } from './sound.ts';
 import type { World } from './world.ts';
@@ -28,7 +29,7 @@ export async function cliProcess(argv: readonly string[]): Promise<ExitCode> {
     },
     stdin: readStdin,
     alarm: (callback) => new WakeUp(systemClock, callback),
-    onInterrupt,
+    onInterrupt: (listener) => onInterrupt(systemClock, listener),
     connect: (path) => ControlClient.connect(path),
     startStation: startPrivateStation,
     sound: soundFiles,
@@ -60,21 +61,6 @@ async function readStdin(): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function onInterrupt(listener: () => void): () => void {
-  let interrupts = 0;
-  const onSignal = () => {
-    interrupts++;
-    if (interrupts > 1) process.exit(EXIT.interrupted);
-    listener();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return () => {
-    process.removeListener('SIGINT', onSignal);
-    process.removeListener('SIGTERM', onSignal);
-  };
 }
 
 async function createFile(path: string, text: string): Promise<void> {

@@ -118,7 +118,7 @@ function isAlive(pid: number): boolean {
 const leftovers = () => readdirSync(folder).filter((name) => name.startsWith('doorward-'));
 
 describe('run', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     'ends with 0 at %s, and takes its socket along',
     async (signal) => {
       const run = await station();
@@ -140,9 +140,18 @@ describe('run', () => {
     expect(performance.now() - began).toBeGreaterThan(1900);
     const second = await station('--set', 'node=hangs');
     second.child.kill('SIGINT');
-    await new Promise((wake) => setTimeout(wake, 50));
+    await new Promise((wake) => setTimeout(wake, 300));
     second.child.kill('SIGINT');
     expect(await second.exit).toBe(130);
+  });
+
+  test('takes a Ctrl-C that npm hands on as well for one', async () => {
+    const run = await station();
+    run.child.kill('SIGINT');
+    run.child.kill('SIGINT');
+    await new Promise((wake) => setTimeout(wake, 20));
+    if (run.child.exitCode === null) run.child.kill('SIGINT');
+    expect(await run.exit).toBe(0);
   });
 
   test('says what is wrong with a configuration, with line and nearest key, and exits 78', async () => {
