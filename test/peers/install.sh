@@ -3,7 +3,7 @@
 set -eu
 declare -A package_of=(
   [dhtnode]=dhtnode [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients [mosquitto_sub]=mosquitto-clients
-  [sox]=sox [espeak-ng]=espeak-ng [openssl]=openssl [cc]=gcc [python3]=python3 [systemd-analyze]=systemd
+  [ip]=iproute2 [sox]=sox [espeak-ng]=espeak-ng [openssl]=openssl [cc]=gcc [python3]=python3 [systemd-analyze]=systemd
 )
 missing=()
 for program in "${!package_of[@]}"; do
