@@ -81,6 +81,8 @@ export async function runCommand(
 
 async function run(args: RunArguments, load: () => Promise<RunStation>): Promise<ExitCode> {
   const { env: environment } = process;
+  // A full disk or a terminal that is gone takes our log, not the door.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const loaded = await loadConfig({
     file: args.config,
     environment,

@@ -299,6 +299,15 @@ describe('a command', () => {
   });
 });
 
+test('a station whose log cannot be written runs on', async () => {
+  const words = [process.execPath, main, ...door(`dht.port=${PORT + 2}`)];
+  const script = 'cd "$0" && exec "$@" >/dev/full 2>&1';
+  const running = workshop.start('bash', ['-c', script, folder, ...words]);
+  await waitFor('status', async () => (await doorward('status', '-c', 'door.yaml')).code === 0);
+  running.child.kill('SIGTERM');
+  expect(await running.exited).toBe(0);
+});
+
 describe('a running station', () => {
   const ID = '0123456789abcdef0123456789abcdef01234567';
 
