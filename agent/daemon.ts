@@ -149,7 +149,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     const calls = new CallDriver({
       calls: new Calls(own, policy, random, readClock(clock)),
       transport: new WebRtcTransport({
-        iceServers: await iceServers(config.ice),
+        iceServers: iceServers(config.ice),
         ...mediaAddress(config),
         clock,
         random,

@@ -74,7 +74,7 @@ const OF_ERROR = new Map<string, ExitCode>(
     'mqtt-base': EXIT.config,
     'mqtt-node': EXIT.config,
     'mqtt-file': EXIT.config,
-    'ice-password': EXIT.config,
+    'named-file': EXIT.config,
     'identity-damaged': EXIT.config,
     'identity-mismatch': EXIT.config,
   }),

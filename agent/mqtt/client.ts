@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { type Clock, type Millis, type Moment, readClock, WakeUp } from '../base/clock.ts';
 import { AgentError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { readNamedFile, readPasswordFile } from '../base/named-file.ts';
 import type { Random } from '../base/random.ts';
 import type { AgentCommand, AgentEvent, CommandResult } from '../events.ts';
 import { type BridgeOutput, MqttBridge, willOf } from './bridge.ts';
@@ -24,7 +24,7 @@ export interface MqttConfig {
   /** `doorward`: what the topics begin with. */
   readonly base: string;
   readonly username?: string;
-  /** A file with the password alone; a line end behind it is not part of it. */
+  /** A file with the password in its first line. */
   readonly passwordFile?: string;
   /** PEM of a private certificate authority; without it the system's are trusted. */
   readonly caFile?: string;
@@ -61,14 +61,14 @@ export interface Mqtt {
 
 /**
  * The MQTT side of a station: one connection at a time, one timer, and the two engines that decide, MqttBridge and Link.
- * @throws {AgentError} `mqtt-url`, `mqtt-plaintext`, `mqtt-base`, `mqtt-node`, `mqtt-file` (a file that cannot be read,
- *   or holds no certificate)
+ * @throws {AgentError} `mqtt-url`, `mqtt-plaintext`, `mqtt-base`, `mqtt-node`, `named-file`, `mqtt-file` (no certificate)
  */
 export function createMqtt(options: MqttOptions): Mqtt {
   const { url, acceptPlaintext, base, username, passwordFile, caFile } = options.config;
   const endpoint = parseEndpoint(url, acceptPlaintext ?? false);
   const topics = createTopics(base, options.node);
-  const password = passwordFile === undefined ? undefined : readPassword(passwordFile);
+  const password =
+    passwordFile === undefined ? undefined : readPasswordFile(passwordFile, 'mqtt.password_file');
   const ca = caFile === undefined ? undefined : readAuthority(caFile);
   return new MqttDriver(options, new MqttBridge({ ...options, topics }, readClock(options.clock)), {
     endpoint,
@@ -259,17 +259,9 @@ class MqttDriver implements Mqtt {
   }
 }
 
-function readPassword(path: string): Buffer {
-  return Buffer.from(
-    readFile(path, 'mqtt.password_file')
-      .toString()
-      .replace(/\r?\n$/, ''),
-  );
-}
-
 /** What is no certificate would only show as a broker that nobody trusts. */
-function readAuthority(path: string): Buffer {
-  const pem = readFile(path, 'mqtt.ca_file');
+function readAuthority(path: string): string {
+  const pem = readNamedFile(path, 'mqtt.ca_file');
   try {
     new X509Certificate(pem);
   } catch (error) {
@@ -281,17 +273,4 @@ function readAuthority(path: string): Buffer {
     );
   }
   return pem;
-}
-
-function readFile(path: string, key: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new AgentError(
-      'mqtt-file',
-      `${path} cannot be read: ${errorText(error)}`,
-      `${key} names it; the user that runs doorward must be able to read it`,
-      { cause: error },
-    );
-  }
 }

@@ -19,9 +19,9 @@ export interface ConnectionOptions {
   readonly clientId: string;
   readonly will: OutgoingMessage;
   readonly username?: string;
-  readonly password?: Buffer;
+  readonly password?: string;
   /** PEM; without it the system's authorities are trusted. */
-  readonly ca?: Buffer;
+  readonly ca?: string;
 }
 
 export interface ConnectionHandlers {

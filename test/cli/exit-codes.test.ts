@@ -46,7 +46,7 @@ describe('exit codes', () => {
     ['audio-unusable', 78],
     ['mqtt-url', 78],
     ['mqtt-file', 78],
-    ['ice-password', 78],
+    ['named-file', 78],
     ['identity-damaged', 78],
     ['exit-75', 75],
     ['exit-0', 1],

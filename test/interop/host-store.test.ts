@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readPasswordFile } from '../../agent/base/named-file.ts';
 import {
   openPrivateFolder,
   readPrivateFile,
@@ -113,4 +114,18 @@ test('setAside keeps a damaged file under another name', async () => {
   expect(aside).toBe(`${path}.damaged-1700000000000`);
   expect(await readPrivateFile(path)).toBeUndefined();
   expect(await readFile(aside, 'utf8')).toBe('{"half');
+});
+
+describe('readPasswordFile', () => {
+  test.each([
+    ['alone', 'secret', 'secret'],
+    ['as an editor leaves it', 'secret\n', 'secret'],
+    ['as a Windows editor leaves it', 'secret\r\n', 'secret'],
+    ['with a note below', 'secret\nof the broker\n', 'secret'],
+    ['with blanks of its own', ' two words \n', ' two words '],
+  ])('gives the password %s', async (_how, content, password) => {
+    const path = join(folder, 'password');
+    await writeFile(path, content);
+    expect(readPasswordFile(path, 'mqtt.password_file')).toBe(password);
+  });
 });

@@ -216,7 +216,7 @@ describe('createMqtt', () => {
     };
     expect(() => create({ config })).toThrow(
       expect.objectContaining({
-        code: 'mqtt-file',
+        code: 'named-file',
         hint: expect.stringContaining('mqtt.password_file'),
       }),
     );
