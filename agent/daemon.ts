@@ -227,6 +227,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     stops.push(async () => {
       unwatch();
       systemd.stopping();
+      dispatch({ type: 'system', kind: 'stopping' }); // while there is somebody to tell
     });
     const dhtAddress = `${config.dht.bind}:${dht.port}`;
     systemd.ready(`station ${shortId(identity.accountId)}, DHT ${dhtAddress}`);

@@ -290,6 +290,8 @@ describe('the end of a station', () => {
     await waitFor('the other side knows', () => lastState('alice') === 'idle');
     expect(callEvents('alice').at(-1)?.reason).toBe('remote_hangup');
     expect(availability('front').at(-1)).toBe('offline');
+    const system = seen.json<{ event_type: string }>(`${BASE}/front/event/system`);
+    expect(system.at(-1)?.event_type).toBe('stopping');
     await call;
   });
 
