@@ -106,9 +106,6 @@ export type SystemEvent =
 /** Everything that can happen. */
 export type AgentEvent = CallEvent | MessageEvent | SecurityEvent | SystemEvent;
 
-/** Where a command came from; decides what it may do. */
-export type CommandSource = 'cli' | 'mqtt';
-
 /** Everything that can be asked for from outside the process. */
 export type AgentCommand =
   /** `to`: a contact's name or a 40-digit id. Accepted at once; progress comes as events. */
