@@ -37,8 +37,6 @@ export interface ControlServerOptions {
   readonly path: string;
   readonly handlers: ControlHandlers;
   readonly logger: Logger;
-  /** Permissions of the socket; default 0600: only the station's own user and root. */
-  readonly mode?: number;
 }
 
 /** How long a client may take to read its last lines when the station stops. */
@@ -67,7 +65,7 @@ export class ControlServer {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await removeStaleSocket(path);
       await listen(server, path);
-      await chmod(path, this.#options.mode ?? 0o600);
+      await chmod(path, 0o600); // the station's own user and root
     } catch (error) {
       server.close();
       if (error instanceof AgentError) throw error;
