@@ -53,7 +53,7 @@ export async function startMqtt(config: Config, deps: MqttPartDeps): Promise<Mqt
       ...(username !== undefined && { username }),
       ...(passwordFile !== undefined && { passwordFile }),
       ...(caFile !== undefined && { caFile }),
-      acceptPlaintext: true, // config-rules.ts asked for a line of its own where that leaves the machine
+      acceptPlaintext: true, // config/rules.ts asked for a line of its own where that leaves the machine
     },
     node: config.node,
     info: { version: VERSION, stationId: identity.accountId },

@@ -20,7 +20,7 @@ import { systemdNotifier } from './systemd.ts';
 
 /**
  * The assembly, `runStation` of daemon.ts: resolves when the station is ready.
- * @throws {AgentError} what exit-codes.ts lists: `port-in-use`, `store-unusable`, `audio-unusable`, `already-running`, …
+ * @throws {AgentError} what cli/exit-codes.ts lists: `port-in-use`, `store-unusable`, `audio-unusable`, `already-running`, …
  */
 export type RunStation = (config: Config, deps: StationDeps) => Promise<Station>;
 

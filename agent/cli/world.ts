@@ -2,7 +2,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Environment } from '../config/paths.ts';
 import type { ControlConnection } from '../control/client.ts';
 
-/** Everything that a command touches: the real one in `cli-process.ts`, in tests one in memory. */
+/** Everything that a command touches: the real one in `process.ts`, in tests one in memory. */
 export interface World {
   readonly environment: Environment;
   /** Relative paths count from here. */

@@ -6,7 +6,7 @@ import { RIGHTS } from '../events.ts';
 
 /**
  * THE schema of the configuration: validation, defaults, `config/doorward.yaml` and `config/doorward.schema.json` all come
- * from here. Keys are spelled as in the file. What two keys say together is checked in `config-rules.ts`.
+ * from here. Keys are spelled as in the file. What two keys say together is checked in `rules.ts`.
  */
 
 /** What we keep about a key beside its type. */
