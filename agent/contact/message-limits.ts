@@ -16,6 +16,6 @@ export const MESSAGE_LIMITS = {
   ratePerWindow: 30,
   /** … in this time; what comes faster is dropped and counted. */
   rateWindowMs: 60_000,
-  /** Contacts whose rate is watched: the contact table is smaller. */
+  /** Contacts whose rate is watched: more than a house has. Of the others the one that wrote longest ago begins anew. */
   rateEntries: 256,
 } as const;
