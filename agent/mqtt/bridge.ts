@@ -1,14 +1,8 @@
-import { BoundedMap, BoundedQueue } from '../base/bounded.ts';
+import { BoundedQueue } from '../base/bounded.ts';
 import type { Millis, Moment } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { ulid } from '../base/ulid.ts';
-import type {
-  AgentCommand,
-  AgentEvent,
-  CallSnapshot,
-  CommandResult,
-  ResultCode,
-} from '../events.ts';
+import type { AgentCommand, AgentEvent, CommandResult, ResultCode } from '../events.ts';
 import { decodeCommand } from './command.ts';
 import { CommandGate } from './command-gate.ts';
 import { EventQueue } from './event-queue.ts';
@@ -19,20 +13,18 @@ import {
   QUEUED_RESULTS,
   READ_BACK_MS,
   STOP_TIMEOUT_MS,
-  TRACKED_CALLS,
 } from './limits.ts';
 import type { IncomingMessage, OutgoingMessage } from './message.ts';
 import {
   type ClockState,
   clockStateOf,
-  encodeCallState,
   encodeEvent,
   encodeInfo,
-  encodeNetState,
   eventBody,
   type Privacy,
   type StationInfo,
 } from './payload.ts';
+import { RetainedStates } from './retained-states.ts';
 import type { Topics } from './topics.ts';
 
 export interface BridgeOptions {
@@ -79,20 +71,16 @@ export class MqttBridge {
   readonly #options: BridgeOptions;
   readonly #topics: Topics;
   readonly #gate = new CommandGate();
+  readonly #states: RetainedStates;
   readonly #events = new EventQueue(QUEUED_EVENTS);
   readonly #results = new BoundedQueue<OutgoingMessage>(QUEUED_RESULTS, 'drop-oldest');
-  /** The newest payload of each retained topic. Filled from a fixed set of topics only. */
-  readonly #states = new Map<string, string>();
-  /** States the broker does not have yet, in this order. */
-  readonly #unsent = new Set<string>();
   readonly #inflight = new Map<number, Cargo>();
-  readonly #calls = new BoundedMap<string, CallSnapshot>(TRACKED_CALLS);
   readonly #outputs: BridgeOutput[] = [];
   #phase: Phase = 'offline';
   #window = INFLIGHT_PUBLISHES;
   #announced = false;
   #storeToCheck = false;
-  #infoClock: ClockState | undefined;
+  #infoClock: ClockState;
   #nextToken = 1;
   #seq = 0;
   #readBackBy: Millis = Number.POSITIVE_INFINITY;
@@ -101,7 +89,6 @@ export class MqttBridge {
     published: 0,
     acknowledged: 0,
     publishesRefused: 0,
-    statesUnchanged: 0,
     eventsLate: 0,
     commands: 0,
     storesLost: 0,
@@ -111,19 +98,16 @@ export class MqttBridge {
   constructor(options: BridgeOptions, start: Moment) {
     this.#options = options;
     this.#topics = options.topics;
-    this.#refreshInfo(start);
-    this.#setState(this.#topics.callState, encodeCallState(undefined, start.unixMs));
-    this.#setState(
-      this.#topics.netState,
-      encodeNetState({ state: 'disconnected', peers4: 0, peers6: 0 }),
-    );
+    this.#infoClock = this.#clock(start);
+    const info = encodeInfo(options.info, this.#infoClock);
+    this.#states = new RetainedStates(options.topics, info, start.unixMs);
   }
 
   /** Something happened in the station. */
   publish(event: AgentEvent, moment: Moment): void {
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return;
     this.#refreshInfo(moment);
-    this.#updateState(event, moment);
+    this.#states.update(event, moment.unixMs);
     const body = eventBody(this.#topics, event, this.#options.privacy);
     if (body !== undefined) {
       const envelope = {
@@ -269,9 +253,7 @@ export class MqttBridge {
       resultsQueued: this.#results.size,
       resultsDropped: this.#results.dropped,
       inflight: this.#inflight.size,
-      states: this.#states.size,
-      callsTracked: this.#calls.size,
-      callsForgotten: this.#calls.evicted,
+      ...this.#states.stats(),
       ...this.#gate.stats(),
       ...Object.fromEntries([...this.#refusals].map(([code, n]) => [`refused_${code}`, n])),
     };
@@ -286,58 +268,12 @@ export class MqttBridge {
     const clock = this.#clock(moment);
     if (clock === this.#infoClock) return;
     this.#infoClock = clock;
-    this.#setState(this.#topics.info, encodeInfo(this.#options.info, clock));
-  }
-
-  #updateState(event: AgentEvent, moment: Moment): void {
-    switch (event.type) {
-      case 'call.phase':
-        this.#trackCall(event.call, event.call.phase === 'idle', moment);
-        break;
-      case 'call.ended':
-      case 'call.missed':
-      case 'call.rejected':
-      case 'call.failed':
-        this.#trackCall(event.call, true, moment);
-        break;
-      case 'dht.state':
-        this.#setState(this.#topics.netState, encodeNetState(event));
-        break;
-      case 'audio.state':
-        this.#setState(this.#topics.audioState, event.state);
-        break;
-      case 'call.incoming':
-      case 'call.ringing':
-      case 'call.answered':
-      case 'message':
-      case 'security':
-      case 'system':
-        break;
-      default:
-        event satisfies never;
-    }
-  }
-
-  /** `call/state` shows the call that changed last, and `idle` only when none is left. */
-  #trackCall(call: CallSnapshot, over: boolean, moment: Moment): void {
-    if (!over) this.#calls.set(call.callId, call);
-    else if (!this.#calls.delete(call.callId)) return;
-    const shown = [...this.#calls.values()].at(-1);
-    this.#setState(this.#topics.callState, encodeCallState(shown, moment.unixMs));
-  }
-
-  #setState(topic: string, payload: string): void {
-    if (this.#states.get(topic) === payload) {
-      this.#counters.statesUnchanged++;
-      return;
-    }
-    this.#states.set(topic, payload);
-    this.#unsent.add(topic);
+    this.#states.set(this.#topics.info, encodeInfo(this.#options.info, clock));
   }
 
   /** Everything retained goes out again, `online` last. */
   #announce(): void {
-    for (const topic of this.#states.keys()) this.#unsent.add(topic);
+    this.#states.resend();
     this.#announced = false;
   }
 
@@ -373,10 +309,9 @@ export class MqttBridge {
   }
 
   #sendNext(moment: Moment): boolean {
-    const [topic] = this.#unsent;
-    if (topic !== undefined) {
-      this.#unsent.delete(topic);
-      this.#send('state', { topic, payload: this.#states.get(topic) ?? '', retain: true });
+    const state = this.#states.take();
+    if (state !== undefined) {
+      this.#send('state', { ...state, retain: true });
       return true;
     }
     if (!this.#announced) {
