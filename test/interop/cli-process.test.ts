@@ -18,6 +18,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { parseWav, wavHeader } from '../../agent/audio/wav.ts';
 import { VERSION } from '../../agent/base/version.ts';
 import { STATION_ID } from '../control/fake-station.ts';
+import { until } from './until.ts';
 
 /** The command line and the life of the station's process, with real processes and a callee that echoes. */
 
@@ -92,10 +93,6 @@ function doorward(argv: readonly string[], environment: Record<string, string> =
     run.err += text;
   });
   return run;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((wake) => setTimeout(wake, 10));
 }
 
 async function station(...argv: string[]): Promise<Run> {

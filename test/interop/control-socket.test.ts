@@ -15,6 +15,7 @@ import {
   ControlServer,
 } from '../../agent/control/server.ts';
 import { fakeHandlers, STATION_ID } from '../control/fake-station.ts';
+import { until } from './until.ts';
 
 let folder: string;
 let path: string;
@@ -53,11 +54,6 @@ async function openRaw(): Promise<Socket> {
   const socket = connect(path);
   await once(socket, 'connect');
   return socket;
-}
-
-/** Resolves as soon as `condition` holds; the test's own timeout is the limit. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 const phase = {

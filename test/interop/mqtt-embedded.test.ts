@@ -17,8 +17,9 @@ import {
   BROKER_SUBSCRIPTIONS,
   PACKET_BYTES,
 } from '../../agent/mqtt/limits.ts';
-import { exited, linesOf, publish, run, subscribe, until } from '../mqtt/mosquitto.ts';
+import { exited, linesOf, publish, run, subscribe } from '../mqtt/mosquitto.ts';
 import { incoming, info, topics } from '../mqtt/samples.ts';
+import { until } from './until.ts';
 
 /** The embedded broker, driven by mosquitto's clients and by bytes. */
 

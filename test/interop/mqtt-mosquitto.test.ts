@@ -10,8 +10,9 @@ import type { AgentCommand } from '../../agent/events.ts';
 import { createMqtt, type Mqtt, type MqttConfig } from '../../agent/mqtt/client.ts';
 import { type Connect, loadConnect } from '../../agent/mqtt/connection.ts';
 import type { ProtocolVersion } from '../../agent/mqtt/link.ts';
-import { exited, linesOf, Mosquitto, publish, run, subscribe, until } from '../mqtt/mosquitto.ts';
+import { exited, linesOf, Mosquitto, publish, run, subscribe } from '../mqtt/mosquitto.ts';
 import { incoming, info, topics } from '../mqtt/samples.ts';
+import { until } from './until.ts';
 
 /** The driver and real mosquitto 2.0. */
 

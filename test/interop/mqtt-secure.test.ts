@@ -7,8 +7,9 @@ import { systemClock } from '../../agent/base/clock.ts';
 import { createLogger } from '../../agent/base/log.ts';
 import { systemRandom } from '../../agent/base/random.ts';
 import { createMqtt, type Mqtt, type MqttConfig } from '../../agent/mqtt/client.ts';
-import { Mosquitto, until } from '../mqtt/mosquitto.ts';
+import { Mosquitto } from '../mqtt/mosquitto.ts';
 import { info } from '../mqtt/samples.ts';
+import { until } from './until.ts';
 
 /** Names, passwords and TLS, with mosquitto and certificates made by openssl. */
 

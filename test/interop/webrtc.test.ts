@@ -10,6 +10,7 @@ import { openObjects } from '../../agent/call/native-peer.ts';
 import { decodeSignal, encodeSignal } from '../../agent/call/signal.ts';
 import { WebRtcTransport } from '../../agent/call/webrtc.ts';
 import { device, MediaStation, pair, rtpPacket } from '../call/media-station.ts';
+import { until } from './until.ts';
 
 /** Real node-datachannel on 127.0.0.1. */
 
@@ -32,15 +33,6 @@ const exited = (child: ChildProcess) =>
   new Promise<{ code: number | null; signal: string | null }>((resolve) =>
     child.once('exit', (code, signal) => resolve({ code, signal })),
   );
-
-/** Wait until `isTrue`, at most `withinMs`. */
-async function until(isTrue: () => boolean, withinMs: number): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!isTrue()) {
-    if (performance.now() > end) throw new Error('it never came');
-    await sleep(10);
-  }
-}
 
 async function call({ a, b }: { a: MediaStation; b: MediaStation }): Promise<string> {
   const callId = await a.driver.place({ peer: 'b', accountId: device('b').accountId });

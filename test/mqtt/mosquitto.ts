@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../interop/until.ts';
 
 /** Real mosquitto and its clients as child processes, for the interop tests. Debian: mosquitto, mosquitto-clients. */
 
@@ -35,15 +36,6 @@ export function linesOf(child: ChildProcess): Lines {
       return found ?? '';
     },
   };
-}
-
-/** @throws {Error} when `condition` does not come true in time */
-export async function until(condition: () => boolean, timeoutMs = 10_000): Promise<void> {
-  const end = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${condition}`);
-    await sleep(10);
-  }
 }
 
 export async function exited(child: ChildProcess): Promise<void> {
