@@ -13,13 +13,13 @@ export interface Peer {
 
 const ACCOUNT_ID = /^[0-9a-fA-F]{40}$/;
 
-/** @throws {AgentError} `not_found` for a word that is neither a contact's name nor an id */
+/** @throws {AgentError} `no-such-contact` for a word that is neither a contact's name nor an id */
 export function resolvePeer(contacts: Contacts, to: string): Peer {
   const contact = contacts.byName(to) ?? contacts.byAccount(to);
   if (contact !== undefined) return { peer: contact.name, accountId: contact.accountId };
   if (ACCOUNT_ID.test(to)) return { peer: 'unknown', accountId: to.toLowerCase() };
   throw new AgentError(
-    'not_found',
+    'no-such-contact',
     `there is no contact "${to}"`,
     'doorward contact list shows who there is',
   );
@@ -29,7 +29,7 @@ export function resolvePeer(contacts: Contacts, to: string): Peer {
 const RESULT_OF: Readonly<Record<string, ResultCode>> = {
   busy: 'busy',
   'own-id': 'bad_request',
-  not_found: 'not_found',
+  'no-such-contact': 'not_found',
   'not-found': 'not_found',
   'media-unavailable': 'unavailable',
   stopping: 'unavailable',

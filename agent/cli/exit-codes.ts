@@ -47,7 +47,6 @@ const OF_ERROR = new Map<string, ExitCode>(
     'duplicate-id': EXIT.usage,
     'contact-in-config': EXIT.refused,
     timeout: EXIT.timedOut,
-    not_found: EXIT.notFound,
     'not-found': EXIT.notFound,
     'no-such-contact': EXIT.notFound,
     'not-running': EXIT.notRunning,

@@ -26,7 +26,7 @@ describe('exit codes', () => {
     ['usage', 2],
     ['bad-address', 2],
     ['timeout', 5],
-    ['not_found', 6],
+    ['not-found', 6],
     ['no-such-contact', 6],
     ['own-id', 2],
     ['contact-in-config', 3],

@@ -37,7 +37,8 @@ export function fakeHandlers(more: Partial<ControlHandlers> = {}): ControlHandle
     'contact.add': async ({ name, id, can = ['ring'] }) => ({ name, id, can, source: 'station' }),
     'contact.list': async () => ({ contacts: [alice] }),
     'contact.remove': async ({ name }) => {
-      if (name !== 'alice') throw new AgentError('not_found', `there is no contact "${name}"`);
+      if (name !== 'alice')
+        throw new AgentError('no-such-contact', `there is no contact "${name}"`);
       return {};
     },
     call: async () => ({ code: 'not_found', message: 'there is no such contact' }),
