@@ -87,7 +87,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     const dispatch = (event: AgentEvent) => {
       if (event.type === 'dht.state') dhtState = event;
       if (event.type === 'audio.state') audioState = event.state;
-      if (event.type === 'call.incoming' && !event.autoAnswer) ringer.ring();
+      if (event.type === 'call.incoming' && !event.autoAnswer && hasSpeaker) ringer.ring();
       if (event.type === 'call.phase' && event.call.phase !== 'incoming') void ringer.silence();
       logEvent(log, event);
       desk.onEvent(event);
@@ -122,9 +122,12 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
 
     const device: AudioDevice = await openAudioDevice(config.audio, { log: log.child('audio') });
     const ringer = new Ringer(device, log.child('audio'));
+    // Any other device is a file or nothing: ringing into it would empty the recording of the last call.
+    const hasSpeaker = config.audio.device === 'alsa' && device.state === 'ok';
     /** The station's own device, taken over from the ringing tone. */
     const voiceDevice: AudioDevice = {
       description: device.description,
+      state: device.state,
       open: async () => {
         await ringer.silence();
         return device.open();
@@ -198,7 +201,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       handle: (command) => carryOut({ contacts, calls, messages }, command),
     });
     stops.push(async () => mqtt?.stop());
-    dispatch({ type: 'audio.state', state: audioState });
+    dispatch({ type: 'audio.state', state: device.state });
     stops.push(async () => {
       await calls.shutdown();
       await Promise.all([

@@ -65,9 +65,7 @@ export async function startMqtt(config: Config, deps: MqttPartDeps): Promise<Mqt
   });
   client.start();
   return {
-    description: embedded
-      ? `embedded broker at ${url} (none is configured; this machine only)`
-      : url,
+    description: embedded ? `embedded broker at ${url} (this machine only)` : url,
     status: () => ({
       mode: embedded ? 'embedded' : 'client',
       url,

@@ -19,6 +19,7 @@ export interface AlsaDeviceOptions {
 export class AlsaDevice implements AudioDevice {
   readonly #options: AlsaDeviceOptions;
   readonly description: string;
+  readonly state = 'ok';
 
   private constructor(options: AlsaDeviceOptions, description: string) {
     this.#options = options;

@@ -35,6 +35,8 @@ export interface AudioSession {
 export interface AudioDevice {
   /** For a person: `ALSA default`, `file hello.wav → heard.wav`, `stand-in greeting (no sound card)`. */
   readonly description: string;
+  /** What a call will find as far as is known before one; a session tells more through `onState`. */
+  readonly state: AudioState;
   /** @throws {AgentError} `audio-unusable` only for what a person must mend (unreadable or broken WAV) */
   open(): Promise<AudioSession>;
 }

@@ -22,6 +22,7 @@ export class FileDevice implements AudioDevice {
   readonly #options: FileDeviceOptions;
   readonly #input: Wav | undefined;
   readonly description: string;
+  readonly state = 'ok';
 
   private constructor(options: FileDeviceOptions, input: Wav | undefined) {
     this.#options = options;

@@ -5,6 +5,7 @@ import { NOWHERE, PacedSession, SILENCE } from './paced-session.ts';
 /** Says silence and keeps nothing, in real time. */
 export class NullDevice implements AudioDevice {
   readonly description = 'none (silence)';
+  readonly state = 'ok';
   readonly #timing: Timing;
 
   constructor(timing: Timing) {

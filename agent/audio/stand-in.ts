@@ -25,6 +25,7 @@ export interface StandInOptions {
 /** What a station without a sound card is: it greets once after answering, then says nothing, and hears nobody. */
 export class StandInDevice implements AudioDevice {
   readonly description: string;
+  readonly state = 'both_missing';
   readonly #options: StandInOptions;
   readonly #greeting: Wav;
 

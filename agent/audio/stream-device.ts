@@ -10,6 +10,7 @@ import { SampleRing } from './sample-ring.ts';
  */
 export class StreamDevice implements AudioDevice {
   readonly description = 'stream';
+  readonly state = 'ok';
   readonly #timing: Timing;
   readonly #source = new StreamSource();
   #onHeard: (pcm: Int16Array) => void = () => {};

@@ -25,6 +25,7 @@ export class ToneSource implements FrameSource {
 /** Says a steady tone and keeps nothing: to test a path and its level. */
 export class ToneDevice implements AudioDevice {
   readonly description = `tone of ${TONE_HZ} Hz`;
+  readonly state = 'ok';
   readonly #timing: Timing;
 
   constructor(timing: Timing) {

@@ -9,6 +9,7 @@ import { keptLog } from './logs.ts';
 
 /** A card with one user. Opening and closing it end when the test says so. */
 class OneUserDevice implements AudioDevice {
+  readonly state = 'ok';
   readonly description = 'one user';
   users = 0;
   mostUsers = 0;

@@ -14,6 +14,7 @@ beforeEach(() => {
   closing = [];
   const device: AudioDevice = {
     description: 'one user',
+    state: 'ok',
     open: async (): Promise<AudioSession> => {
       users++;
       mostUsers = Math.max(mostUsers, users);
