@@ -55,7 +55,8 @@ export const SECURITY_EVENT_INTERVAL_MS: Millis = 60_000;
 
 export const PREPARE_MS: Millis = 5_000;
 export const REACTION_MS: Millis = 15_000;
-export const RESEND_MS: Millis = 4_000;
+/** A flood at the inbox may push an offer out; the next one must come while the visitor still waits. */
+export const RESEND_MS: Millis = 2_000;
 export const RING_MS: Millis = 30_000;
 export const CONNECT_MS: Millis = 12_000;
 export const RETRY_MS: Millis = 5_000;
