@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -50,6 +53,11 @@ const lastState = (node: string) => {
 };
 const availability = (node: string) =>
   seen.seen.filter((p) => p.topic === `${BASE}/${node}/availability`).map((p) => p.payload);
+
+const publish = (node: string, topic: string, payload: object) => {
+  const message = ['-t', `${BASE}/${node}/${topic}`, '-m', JSON.stringify(payload)];
+  execFileSync('mosquitto_pub', ['-p', `${BROKER}`, '-q', '1', ...message]);
+};
 
 beforeAll(async () => {
   workshop = await Workshop.open('door');
@@ -124,8 +132,6 @@ describe('a call between two stations', () => {
 
   test('goes on undisturbed while garbage arrives at the DHT port', async () => {
     const heard = join(workshop.folder, 'door-heard-garbage.wav');
-    const { createSocket } = await import('node:dgram');
-    const { randomBytes } = await import('node:crypto');
     const call = alice.cli('call', 'front', '--for', '9s', '--json');
     await waitFor('active', () => lastState('front') === 'active');
     const socket = createSocket('udp4');
@@ -180,7 +186,10 @@ describe('a call between two stations', () => {
     expect(callEvents('front').length).toBe(events);
   }, 100_000);
 
-  test('rings for a contact without auto_answer, until it is answered', async () => {
+  test.each([
+    ['doorward answer', async () => void (await front.json('answer'))],
+    ['MQTT', async () => publish('front', 'cmd/answer', { id: 'a1' })],
+  ])('rings for a contact without auto_answer, until %s answers', async (_by, answer) => {
     const { id: aliceId } = await alice.json<{ id: string }>('id');
     await front.json('contact', 'remove', 'alice');
     await front.json('contact', 'add', 'alice', aliceId);
@@ -189,8 +198,9 @@ describe('a call between two stations', () => {
     await waitFor('the caller hears that it rings', () => lastState('alice') === 'ringing');
     await sleep(1000);
     expect(lastState('front')).toBe('incoming');
-    await front.json('answer');
+    await answer();
     expect((await call).code).toBe(0);
+    await waitFor('idle', () => lastState('front') === 'idle');
     expect(
       callEvents('front')
         .slice(-3)
@@ -225,21 +235,9 @@ describe('a message', () => {
 
 describe('the house over MQTT', () => {
   test('starts a call by a command and gets exactly one result', async () => {
-    const { execFileSync } = await import('node:child_process');
-    const publish = (topic: string, payload: string) =>
-      execFileSync('mosquitto_pub', [
-        '-p',
-        `${BROKER}`,
-        '-q',
-        '1',
-        '-t',
-        `${BASE}/alice/${topic}`,
-        '-m',
-        payload,
-      ]);
-    publish('cmd/call', JSON.stringify({ id: 'c1', to: 'front' }));
+    publish('alice', 'cmd/call', { id: 'c1', to: 'front' });
     await waitFor('active', () => lastState('front') === 'active');
-    publish('cmd/hangup', JSON.stringify({ id: 'h1' }));
+    publish('alice', 'cmd/hangup', { id: 'h1' });
     await waitFor('idle', () => lastState('front') === 'idle' && lastState('alice') === 'idle');
     const results = seen.json<{ id: string; ok: boolean; code: string }>(
       `${BASE}/alice/result/call`,
