@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { systemClock } from '../../agent/base/clock.ts';
 import { systemRandom } from '../../agent/base/random.ts';
 import { ControlClient } from '../../agent/control/client.ts';
@@ -37,10 +37,13 @@ function memoryOf(pid: number): Memory {
   return { rssMb: mb('Rss'), privateMb: mb('Private_Clean') + mb('Private_Dirty') };
 }
 
-/** Seconds of CPU so far, user and system. */
+/** Seconds on a processor so far, all threads: the scheduler's own nanoseconds, as ticks of 10 ms are too coarse for idling. */
 function cpuOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const ns = threads.map((thread) =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
+  );
+  return ns.reduce((sum, each) => sum + each, 0) / 1e9;
 }
 
 async function cpuShare(pid: number, seconds: number): Promise<number> {
