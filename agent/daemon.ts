@@ -180,6 +180,27 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     stops.push(() => dht.stop());
     stops.push(() => messages.stop());
     stops.push(async () => secureDht.close());
+    mqtt = await startMqtt(config, {
+      identity,
+      clock,
+      random,
+      logger: log.child('mqtt'),
+      handle: (command) => carryOut({ contacts, calls, messages }, command),
+    });
+    stops.push(async () => mqtt?.stop());
+    // What was known before there was anybody to tell: the DHT may be connected by now.
+    dispatch({ type: 'audio.state', state: device.state });
+    dispatch({ type: 'dht.state', ...dhtState });
+    stops.push(async () => {
+      await calls.shutdown();
+      await Promise.all([
+        voices.settled(),
+        ringer.silence(),
+        doneWithin(post.flushed(), FLUSH_MS, clock),
+      ]);
+    });
+
+    // Only now: the house hears of every call and text that is taken.
     post.listen({
       onSignal: (bytes, from) => calls.receiveSignal(bytes, from),
       onText: (message, from) => {
@@ -191,24 +212,6 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     });
     secureDht.publish().catch((error: unknown) => {
       log.error('this station cannot be found by others', { why: errorText(error) });
-    });
-
-    mqtt = await startMqtt(config, {
-      identity,
-      clock,
-      random,
-      logger: log.child('mqtt'),
-      handle: (command) => carryOut({ contacts, calls, messages }, command),
-    });
-    stops.push(async () => mqtt?.stop());
-    dispatch({ type: 'audio.state', state: device.state });
-    stops.push(async () => {
-      await calls.shutdown();
-      await Promise.all([
-        voices.settled(),
-        ringer.silence(),
-        doneWithin(post.flushed(), FLUSH_MS, clock),
-      ]);
     });
 
     const status = stationStatus({

@@ -234,6 +234,16 @@ describe('a message', () => {
 });
 
 describe('the house over MQTT', () => {
+  test('knows that both stations found the DHT', async () => {
+    for (const node of ['alice', 'front']) {
+      await waitFor(`${node} connected`, () => {
+        const states = seen.json<{ dht: string; peers4: number }>(`${BASE}/${node}/net/state`);
+        const last = states.at(-1);
+        return last?.dht === 'connected' && last.peers4 > 0;
+      });
+    }
+  });
+
   test('starts a call by a command and gets exactly one result', async () => {
     publish('alice', 'cmd/call', { id: 'c1', to: 'front' });
     await waitFor('active', () => lastState('front') === 'active');
