@@ -23,3 +23,30 @@ test('a writer that grows keeps every byte, whatever write made it grow', () => 
     }),
   );
 });
+
+test('a writer keeps every byte across the growth of its buffer, whatever write makes it grow', () => {
+  const writers: ((writer: Writer) => Writer)[] = [
+    (writer) => writer.uint8(0xa1),
+    (writer) => writer.uint16(0xa1a2),
+    (writer) => writer.uint32(0xa1a2a3a4),
+    (writer) => writer.uint64(0xa1a2a3a4a5a6a7a8n),
+    (writer) => writer.bytes(Uint8Array.of(0xa1, 0xa2, 0xa3)),
+  ];
+  for (const write of writers) {
+    const size = write(new Writer()).length;
+    for (let before = 100; before < 300; before++) {
+      const writer = new Writer().bytes(new Uint8Array(before).fill(7));
+      const bytes = write(writer).finish();
+      expect(bytes.length).toBe(before + size);
+      expect(bytes[before - 1]).toBe(7);
+      expect(new Reader(bytes.subarray(before)).uint8()).toBe(0xa1);
+    }
+  }
+});
+
+test('bytes read out of a Buffer are a copy', () => {
+  const packet = Buffer.from('0102030405', 'hex');
+  const read = new Reader(packet).bytes(5);
+  packet.fill(0);
+  expect(read).toEqual(Uint8Array.of(1, 2, 3, 4, 5));
+});

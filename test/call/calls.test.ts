@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { AgentError } from '../../agent/base/errors.ts';
 import { Calls, type DropReason } from '../../agent/call/calls.ts';
 import {
   CONNECT_MS,
@@ -16,6 +15,7 @@ import {
 } from '../../agent/call/limits.ts';
 import type { MediaCommand } from '../../agent/call/media.ts';
 import { decodeSignal, encodeSignal, type Signal } from '../../agent/call/signal.ts';
+import { agentErrorOf } from '../agent-error.ts';
 import { GOOD_LINK, type Station, World } from './world.ts';
 
 const refuse = () => 'refuse' as const;
@@ -28,16 +28,6 @@ function dropped(station: Station, reason: DropReason): number {
 /** Signals of `station`, decoded. */
 const sent = (station: Station) => station.sent.map(({ bytes }) => decodeSignal(bytes));
 const kinds = (station: Station) => sent(station).map(({ kind }) => kind);
-
-function errorOf(run: () => unknown): AgentError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof AgentError) return error;
-    throw error;
-  }
-  throw new Error('did not fail');
-}
 
 describe('a call', () => {
   test('rings, is answered, and ends on both sides when the caller hangs up', async () => {
@@ -622,9 +612,9 @@ describe('commands', () => {
   test('name what is not there', async () => {
     const world = new World();
     const a = world.add('a');
-    expect(errorOf(() => a.driver.answer()).code).toBe('not-found');
-    expect(errorOf(() => a.driver.answer('x')).code).toBe('not-found');
-    expect(errorOf(() => a.driver.hangup('x')).code).toBe('not-found');
+    expect(agentErrorOf(() => a.driver.answer()).code).toBe('not-found');
+    expect(agentErrorOf(() => a.driver.answer('x')).code).toBe('not-found');
+    expect(agentErrorOf(() => a.driver.hangup('x')).code).toBe('not-found');
     expect(a.driver.hangup()).toBe(0);
   });
 
@@ -633,7 +623,7 @@ describe('commands', () => {
     const a = world.add('a');
     world.add('b');
     const id = await a.dial('b');
-    expect(errorOf(() => a.driver.answer(id)).code).toBe('not-found');
+    expect(agentErrorOf(() => a.driver.answer(id)).code).toBe('not-found');
   });
 });
 

@@ -3,21 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
 import { Contacts, decide } from '../../agent/contact/contacts.ts';
 import { MAX_CONTACTS } from '../../agent/contact/limits.ts';
+import { agentErrorOf } from '../agent-error.ts';
 
 const OWN = 'f'.repeat(40);
 const ALICE = '0123456789abcdef0123456789abcdef01234567';
 
 const idOf = (n: number) => n.toString(16).padStart(40, '0');
-
-function failure(run: () => unknown): AgentError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof AgentError) return error;
-    throw error;
-  }
-  throw new Error('did not fail');
-}
 
 describe('contacts', () => {
   test('a new contact may ring', () => {
@@ -54,7 +45,9 @@ describe('contacts', () => {
     const contacts = new Contacts(OWN);
     contacts.add({ name: 'alice', id: ALICE }, 'config');
     const add = (name: string, id: string, can?: string[]) =>
-      failure(() => contacts.add(can === undefined ? { name, id } : { name, id, can }, 'added'));
+      agentErrorOf(() =>
+        contacts.add(can === undefined ? { name, id } : { name, id, can }, 'added'),
+      );
 
     expect(add('al/ice', idOf(1))).toMatchObject({ code: 'bad-name' });
     expect(add('unknown', idOf(1))).toMatchObject({ code: 'bad-name' });
@@ -70,18 +63,22 @@ describe('contacts', () => {
       hint: 'did you mean "ring"?',
     });
     expect(add('bob', idOf(1), ['everything']).hint).toBe('there are: ring, auto_answer');
-    expect(failure(() => contacts.remove('alcie'))).toMatchObject({
+    expect(agentErrorOf(() => contacts.remove('alcie'))).toMatchObject({
       code: 'no-such-contact',
       hint: 'did you mean "alice"?',
     });
-    expect(failure(() => contacts.remove('alice'))).toMatchObject({ code: 'contact-in-config' });
+    expect(agentErrorOf(() => contacts.remove('alice'))).toMatchObject({
+      code: 'contact-in-config',
+    });
     expect(contacts.list()).toHaveLength(1);
   });
 
   test('holds no more than its limit', () => {
     const contacts = new Contacts(OWN);
     for (let i = 0; i < MAX_CONTACTS; i++) contacts.add({ name: `c${i}`, id: idOf(i) }, 'added');
-    const error = failure(() => contacts.add({ name: 'more', id: idOf(MAX_CONTACTS) }, 'added'));
+    const error = agentErrorOf(() =>
+      contacts.add({ name: 'more', id: idOf(MAX_CONTACTS) }, 'added'),
+    );
     expect(error.code).toBe('too-many-contacts');
     expect(contacts.stats()).toEqual({ contacts: MAX_CONTACTS, limit: MAX_CONTACTS });
   });
