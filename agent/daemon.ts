@@ -22,6 +22,7 @@ import { ControlDesk } from './control-handlers.ts';
 import type { DhtState } from './dht/dht.ts';
 import { InfoHash } from './dht/infohash.ts';
 import { DhtNode } from './dht/udp.ts';
+import { dhtSettings } from './dht-settings.ts';
 import type { AgentEvent } from './events.ts';
 import { iceServers } from './ice-servers.ts';
 import { openIdentity } from './identity/keystore.ts';
@@ -99,10 +100,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     const dht = new DhtNode({
       // The node id of a node with an identity (opendht.md 2).
       id: InfoHash.of(`node:${identity.device.shortId.hex}`),
-      network: config.dht.network,
-      bind: [config.dht.bind],
-      port: config.dht.port,
-      bootstrap: config.dht.bootstrap,
+      ...dhtSettings(config),
       policy: createValuePolicy(verifier),
       onState: (state) => dispatch({ type: 'dht.state', ...state }),
       log: log.child('dht'),

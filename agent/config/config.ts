@@ -45,10 +45,14 @@ export interface Config {
 export interface DhtConfig {
   /** IP address. */
   readonly bind: string;
+  /** IPv6 address to listen on as well. */
+  readonly bind6?: string;
   /** 0: any free port. */
   readonly port: number;
   readonly network: number;
   readonly bootstrap: readonly HostPort[];
+  /** false: queries are answered however many come. */
+  readonly rateLimit: boolean;
 }
 
 export interface AudioConfig {
@@ -211,9 +215,11 @@ function toConfig(settings: Settings, environment: Environment): Config {
     control: settings.control ?? defaultControl(environment, state),
     dht: {
       bind: dht.bind,
+      ...(dht.bind6 !== undefined && { bind6: dht.bind6 }),
       port: dht.port,
       network: dht.network,
       bootstrap: dht.bootstrap.map((text) => parseHostPort(text, DEFAULT_DHT_PORT)),
+      rateLimit: dht.rate_limit === 'on',
     },
     audio: {
       device: audio.device ?? 'null',

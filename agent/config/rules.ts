@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Settings } from './schema.ts';
 
 /** What single keys cannot say: rules over two keys. Settings are valid key by key when they come here. */
@@ -13,7 +14,18 @@ export function isLoopbackHost(host: string): boolean {
 }
 
 export function brokenRules(settings: Settings): RuleProblem[] {
-  return [...audioRules(settings), ...mqttRules(settings), ...contactRules(settings)];
+  return [
+    ...dhtRules(settings),
+    ...audioRules(settings),
+    ...mqttRules(settings),
+    ...contactRules(settings),
+  ];
+}
+
+function* dhtRules({ dht }: Settings): Generator<RuleProblem> {
+  if (dht.bind6 !== undefined && isIP(dht.bind) === 6) {
+    yield { path: ['dht', 'bind6'], reason: 'is one too many: "bind" is an IPv6 address already' };
+  }
 }
 
 function* audioRules({ audio }: Settings): Generator<RuleProblem> {

@@ -132,6 +132,17 @@ export const ConfigSchema = v.pipe(
         ),
         '127.0.0.1',
       ),
+      bind6: v.optional(
+        key(
+          v.pipe(
+            v.string(),
+            v.check((text) => isIP(text) === 6),
+          ),
+          'IPv6 address to listen on as well, on the same port: the IPv6 network is a table of its own. `::` is everywhere. ' +
+            'Default: none.',
+          { expects: 'an IPv6 address', example: '::' },
+        ),
+      ),
       port: v.optional(
         key(
           v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535)),
@@ -160,6 +171,15 @@ export const ConfigSchema = v.pipe(
           },
         ),
         [],
+      ),
+      rate_limit: v.optional(
+        key(
+          v.picklist(['on', 'off']),
+          'on: at most 1024 queries a second are answered for one address, 8192 in all. off: every one, for benchmarks and ' +
+            'networks whose members are trusted.',
+          { expects: 'on or off' },
+        ),
+        'on',
       ),
     }),
     audio: section('Sound.', {

@@ -69,6 +69,8 @@ export interface DhtOptions {
   readonly random: Random;
   readonly policy: ValuePolicy;
   readonly storage?: Partial<StorageLimits>;
+  /** Default true: so many queries a second and no more (opendht.md 18.1). */
+  readonly rateLimit?: boolean;
 }
 
 interface FamilyState {
@@ -115,6 +117,7 @@ export class Dht implements Engine<DhtEvent> {
       families,
       random,
       scheduler: this.#scheduler,
+      rateLimit: options.rateLimit ?? true,
       handlers: {
         onQuery: (message, values, node, from, then) =>
           this.#onQuery(message, values, node, from, then),

@@ -70,6 +70,8 @@ export interface RpcOptions {
   readonly random: Random;
   readonly scheduler: Scheduler;
   readonly handlers: RpcHandlers;
+  /** Default true: so many queries a second and no more (opendht.md 18.1). */
+  readonly rateLimit?: boolean;
 }
 
 /** A message whose values come in parts. */
@@ -93,7 +95,7 @@ export class Rpc {
   readonly #nodes = new Map<Family, NodeTable>();
   readonly #requests: Requests;
   readonly #blacklist = new BoundedMap<AddressKey, true>(LIMITS.blacklist);
-  readonly #limit = new RateLimit(PROTOCOL.requestsPerSource, PROTOCOL.requestsTotal);
+  readonly #limit: RateLimit | undefined;
   readonly #assembler: PartAssembler<Announcing>;
   readonly #parts: PartSender;
   #outputs: EngineOutput<never>[] = [];
@@ -114,6 +116,8 @@ export class Rpc {
     this.#self = options.self;
     this.#network = options.network;
     this.#handlers = options.handlers;
+    if (options.rateLimit ?? true)
+      this.#limit = new RateLimit(PROTOCOL.requestsPerSource, PROTOCOL.requestsTotal);
     this.#requests = new Requests({
       random: options.random,
       scheduler: options.scheduler,
@@ -192,14 +196,14 @@ export class Rpc {
         this.counters.unasked++;
         return;
       }
-    } else if (open.kind !== 'part' && !this.#limit.take(sourceKey(from.ip), now)) return;
+    } else if (open.kind !== 'part' && this.#limit?.take(sourceKey(from.ip), now) === false) return;
 
     const message = readMessage(open);
     switch (message.type) {
       case 'part':
         if (!this.#assembler.part(message, from, now)) {
           this.counters.unasked++;
-          this.#limit.take(sourceKey(from.ip), now);
+          this.#limit?.take(sourceKey(from.ip), now);
         }
         break;
       case 'error':
@@ -446,7 +450,7 @@ export class Rpc {
   stats() {
     return {
       ...this.counters,
-      rateLimited: this.#limit.refused,
+      rateLimited: this.#limit?.refused ?? 0,
       requests: this.#requests.started,
       requestsExpired: this.#requests.expired,
       requestsRefused: this.#requests.refused,

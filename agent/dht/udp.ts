@@ -25,6 +25,8 @@ export interface DhtNodeOptions {
   readonly bootstrap?: readonly HostPort[];
   readonly policy: ValuePolicy;
   readonly storage?: Partial<StorageLimits>;
+  /** Default true: so many queries a second and no more (opendht.md 18.1). false: for benchmarks and trusted networks. */
+  readonly rateLimit?: boolean;
   readonly onState?: (state: DhtState) => void;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -74,6 +76,7 @@ export class DhtNode implements DhtClient {
         families: options.bind.map((text) => familyOf({ ip: bindIp(text), port: 0 })),
         random,
         policy,
+        rateLimit: options.rateLimit ?? true,
         ...(options.storage === undefined ? {} : { storage: options.storage }),
       },
       this.#clock.now(),

@@ -61,6 +61,21 @@ const TABLE: readonly (readonly [string, string, ...string[]])[] = [
     'doorward.yaml:1:14  dht.bind: must be an IP address, not "eth0"',
   ],
   [
+    'an IPv4 address where one of IPv6 belongs',
+    'dht: { bind6: 0.0.0.0 }\n',
+    'doorward.yaml:1:15  dht.bind6: must be an IPv6 address, not "0.0.0.0"',
+  ],
+  [
+    'two addresses of IPv6',
+    'dht: { bind: "::1", bind6: "::" }\n',
+    'doorward.yaml:1:28  dht.bind6: is one too many: "bind" is an IPv6 address already',
+  ],
+  [
+    'a switch that is set as others are',
+    'dht: { rate_limit: false }\n',
+    'doorward.yaml:1:20  dht.rate_limit: must be on or off, not false',
+  ],
+  [
     'a network id that is not whole',
     'dht: { network: 0.5 }\n',
     'doorward.yaml:1:17  dht.network: must be a whole number, 0 to 4294967295, not 0.5',

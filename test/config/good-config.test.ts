@@ -8,7 +8,7 @@ describe('the configuration in effect', () => {
       node: 'front',
       state: '/home/pi/.local/state/doorward',
       control: '/home/pi/.local/state/doorward/control.sock',
-      dht: { bind: '127.0.0.1', port: 4222, network: 0, bootstrap: [] },
+      dht: { bind: '127.0.0.1', port: 4222, network: 0, bootstrap: [], rateLimit: true },
       audio: { device: 'alsa', card: 'default' },
       mqtt: { enabled: true, embedded: true, url: 'mqtt://127.0.0.1:1883', base: 'doorward' },
       ice: { stun: [], turn: [] },

@@ -3,6 +3,7 @@ import { InfoHash } from '../../agent/dht/infohash.ts';
 import { LIMITS, PROTOCOL } from '../../agent/dht/limits.ts';
 import { ListenCache } from '../../agent/dht/listen-cache.ts';
 import type { PartMessage } from '../../agent/dht/message.ts';
+import { encodeMessage } from '../../agent/dht/message-encode.ts';
 import { Node } from '../../agent/dht/node.ts';
 import { NodeTable } from '../../agent/dht/node-table.ts';
 import { PartAssembler } from '../../agent/dht/part-assembler.ts';
@@ -14,7 +15,7 @@ import { Scheduler } from '../../agent/dht/scheduler.ts';
 import { DEFAULT_STORAGE_LIMITS, Storage, type StorageLimits } from '../../agent/dht/storage.ts';
 import { seededRandom } from '../sim/seeded.ts';
 import { plainValue } from '../sim/world.ts';
-import { addressOf, hash, Lab } from './lab.ts';
+import { addressOf, hash, Lab, PROBE_ID } from './lab.ts';
 
 /** Every collection of the DHT, pushed past its limit. */
 
@@ -82,6 +83,16 @@ describe('rate limit', () => {
     for (let source = 0; source < 50; source++)
       for (let i = 0; i < 10; i++) if (limit.take(source, 0)) taken++;
     expect(taken).toBe(100);
+  });
+
+  test.each([
+    [true, PROTOCOL.requestsPerSource],
+    [false, 2 * PROTOCOL.requestsPerSource],
+  ])('of a node with rateLimit %s', (rateLimit, answers) => {
+    const lab = new Lab({ rateLimit });
+    const ping = encodeMessage({ type: 'ping', tid: 1, id: PROBE_ID });
+    for (let i = 0; i < 2 * PROTOCOL.requestsPerSource; i++) lab.receive(ping);
+    expect(lab.take().filter(({ message }) => message.type === 'reply')).toHaveLength(answers);
   });
 
   test('remembers a bounded number of sources', () => {
