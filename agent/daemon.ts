@@ -19,7 +19,7 @@ import { openMessageStore } from './contact/message-store.ts';
 import { Messages } from './contact/messages.ts';
 import { ControlServer } from './control/server.ts';
 import { ControlDesk } from './control-handlers.ts';
-import type { DhtState } from './dht/dht.ts';
+import type { DhtState } from './dht/events.ts';
 import { InfoHash } from './dht/infohash.ts';
 import { DhtNode } from './dht/udp.ts';
 import { dhtSettings } from './dht-settings.ts';

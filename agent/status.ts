@@ -5,7 +5,7 @@ import type { CallDriver } from './call/call-driver.ts';
 import type { Config } from './config/config.ts';
 import type { StatusResult } from './control/protocol.ts';
 import { toWire } from './control/wire-case.ts';
-import type { DhtState } from './dht/dht.ts';
+import type { DhtState } from './dht/events.ts';
 import type { DhtNode } from './dht/udp.ts';
 import type { MqttPart } from './mqtt-part.ts';
 

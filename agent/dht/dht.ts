@@ -4,13 +4,14 @@ import type { Engine, EngineOutput } from '../base/engine.ts';
 import type { Random } from '../base/random.ts';
 import { type Family, familyOf } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
+import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import type { InfoHash } from './infohash.ts';
-import { LIMITS, PROTOCOL } from './limits.ts';
-import { Listens } from './listens.ts';
+import { PROTOCOL } from './limits.ts';
 import { Maintenance } from './maintenance.ts';
 import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
-import { GetOperation, type OperationId, PutOperation } from './operations.ts';
+import type { OperationId } from './operation.ts';
+import { Operations } from './operations.ts';
 import { RoutingTable } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
 import { Scheduler } from './scheduler.ts';
@@ -25,39 +26,7 @@ import {
   type StoredValue,
 } from './storage.ts';
 import type { Query, Value } from './value.ts';
-import { countedSize } from './value-codec.ts';
-import { lifetimeMs, type ValuePolicy } from './value-types.ts';
-
-export type ConnectionState = 'disconnected' | 'connecting' | 'connected';
-
-export interface DhtState {
-  readonly state: ConnectionState;
-  /** Good nodes of each family. */
-  readonly peers4: number;
-  readonly peers6: number;
-}
-
-export type DhtEvent =
-  | { readonly type: 'get.value'; readonly operation: OperationId; readonly value: Value }
-  /** The last event of a get. */
-  | { readonly type: 'get.done'; readonly operation: OperationId }
-  /** One more storing node acknowledged. */
-  | { readonly type: 'put.stored'; readonly operation: OperationId }
-  /** All nodes of the first round answered or were lost; once for each put. */
-  | {
-      readonly type: 'put.done';
-      readonly operation: OperationId;
-      readonly acknowledged: number;
-    }
-  | {
-      readonly type: 'listen.value';
-      readonly operation: OperationId;
-      readonly value: Value;
-      readonly expired: boolean;
-    }
-  | ({ readonly type: 'state' } & DhtState)
-  /** Still nobody there: names of bootstrap nodes should be resolved again. */
-  | { readonly type: 'bootstrap' };
+import type { ValuePolicy } from './value-types.ts';
 
 export interface DhtOptions {
   /** Own node id, the same in both families. */
@@ -76,7 +45,6 @@ export interface DhtOptions {
 interface FamilyState {
   readonly table: RoutingTable;
   readonly maintenance: Maintenance;
-  readonly searches: Searches;
 }
 
 /**
@@ -90,22 +58,17 @@ export class Dht implements Engine<DhtEvent> {
   readonly id: InfoHash;
   readonly #random: Random;
   readonly #scheduler = new Scheduler();
+  readonly #events = new EventQueue();
   readonly #rpc: Rpc;
   readonly #storage: Storage;
   readonly #server: Server;
   readonly #bootstrap: Bootstrap;
   readonly #families = new Map<Family, FamilyState>();
-  readonly #gets = new Map<OperationId, GetOperation>();
-  /** Permanent ones, and those whose first round is not over. */
-  readonly #puts = new Map<OperationId, PutOperation>();
-  readonly #listens: Listens;
-  #events: DhtEvent[] = [];
-  #nextEvent = 0;
-  #lastOperation: OperationId = 0;
+  readonly #searches = new Map<Family, Searches>();
+  readonly #operations: Operations;
   #state: ConnectionState = 'disconnected';
   /** Wall clock minus monotonic clock, ms. */
   #clockOffset: Millis | undefined;
-  #operationsRefused = 0;
 
   constructor(options: DhtOptions, now: Millis) {
     const { id, random, policy, network = 0, families } = options;
@@ -133,21 +96,14 @@ export class Dht implements Engine<DhtEvent> {
       { ...DEFAULT_STORAGE_LIMITS, ...options.storage },
       (change, stored, then) => this.#onStorageChange(change, stored, then),
     );
-    this.#listens = new Listens({
+    this.#operations = new Operations({
       scheduler: this.#scheduler,
       random,
-      verify: (value) => policy.verifySignature(value),
-      stored: ({ key, query }) => this.#storage.get(key, query).map(({ value }) => value),
-      start: (listen, then) => {
-        for (const { searches } of this.#families.values())
-          searches.open(listen.key, then)?.addListen(listen, then);
-      },
-      stop: (listen) => {
-        for (const { searches } of this.#families.values())
-          searches.get(listen.key)?.removeListen(listen);
-      },
-      report: (operation, value, expired) =>
-        this.#events.push({ type: 'listen.value', operation, value, expired }),
+      policy,
+      storage: this.#storage,
+      events: this.#events,
+      searches: this.#searches,
+      unixMs: (then) => this.#unixMs(then),
     });
     const tables = new Map(families.map((family) => [family, new RoutingTable(id)] as const));
     this.#server = new Server(
@@ -159,7 +115,7 @@ export class Dht implements Engine<DhtEvent> {
         policy,
         wallClock: { unixMs: (then) => this.#unixMs(then) },
         random,
-        listensHere: (key) => this.#listens.isOn(key),
+        listensHere: (key) => this.#operations.isListening(key),
       },
       now,
     );
@@ -183,8 +139,8 @@ export class Dht implements Engine<DhtEvent> {
         },
         now,
       );
-      const searches = new Searches(this.#searchHost(family));
-      this.#families.set(family, { table, maintenance, searches });
+      this.#searches.set(family, new Searches(this.#searchHost(family)));
+      this.#families.set(family, { table, maintenance });
     }
     this.#scheduleCleanUp(now);
   }
@@ -206,14 +162,8 @@ export class Dht implements Engine<DhtEvent> {
   poll(): EngineOutput<DhtEvent> | undefined {
     const sent = this.#rpc.poll();
     if (sent !== undefined) return sent;
-    const event = this.#events[this.#nextEvent];
-    if (event === undefined) {
-      if (this.#nextEvent > 0) this.#events = [];
-      this.#nextEvent = 0;
-      return undefined;
-    }
-    this.#nextEvent++;
-    return { type: 'event', event };
+    const event = this.#events.shift();
+    return event === undefined ? undefined : { type: 'event', event };
   }
 
   // ---- operations
@@ -240,26 +190,7 @@ export class Dht implements Engine<DhtEvent> {
    * @returns names the `get.value` events that follow, then exactly one `get.done`
    */
   get(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
-    const get = new GetOperation(
-      ++this.#lastOperation,
-      key,
-      query === undefined ? undefined : { where: query.where, select: [] },
-      this.#families.keys(),
-      now,
-    );
-    this.#gets.set(get.id, get);
-    const admitted = this.#isAdmitted();
-    const own = this.#storage.get(key, get.query);
-    this.#reportGot(
-      get,
-      own.map(({ value }) => value),
-    );
-    for (const [family, { searches }] of this.#families) {
-      const search = admitted ? searches.open(key, now) : undefined;
-      if (search === undefined) this.#getDone(get, family);
-      else search.addGet(get, now);
-    }
-    return get.id;
+    return this.#operations.get(key, query, now);
   }
 
   /**
@@ -269,56 +200,12 @@ export class Dht implements Engine<DhtEvent> {
    * @returns names one `put.stored` for each storing node, and one `put.done`
    */
   put(key: InfoHash, value: Value, permanent: boolean, now: Millis): OperationId {
-    const unixMs = this.#unixMs(now);
-    const put = new PutOperation(
-      ++this.#lastOperation,
-      key,
-      value.id === 0n ? { ...value, id: this.#newValueId() } : value,
-      permanent,
-      unixMs === undefined ? undefined : Math.floor(unixMs / 1000),
-      this.#families.keys(),
-      now,
-    );
-    this.cancelPut(key, put.value.id, now);
-    this.#puts.set(put.id, put);
-    // A sender that does not keep to the limit loses its neighbours: they never answer (opendht.md 6.4).
-    const fits =
-      this.#isAdmitted() &&
-      countedSize(put.value) <= PROTOCOL.maxValueBytes &&
-      put.packed.length <= PROTOCOL.maxPackedBytes;
-    if (fits) this.#storeOwn(put, now);
-    for (const [family, { searches }] of this.#families) {
-      const search = fits ? searches.open(key, now) : undefined;
-      if (search === undefined) this.#putDone(put, family);
-      else search.addPut(put, now);
-    }
-    if (!fits) this.#puts.delete(put.id);
-    return put.id;
-  }
-
-  #newValueId(): bigint {
-    const [high, low] = [this.#random.uint32(), this.#random.uint32()];
-    return (BigInt(high) << 32n) | BigInt(low) || 1n;
-  }
-
-  #storeOwn(put: PutOperation, now: Millis): void {
-    const expiresAt = put.permanent ? Number.POSITIVE_INFINITY : now + put.lifetimeMs;
-    const same = this.#storage.same(put.key, put.value);
-    if (same !== undefined && same.source === undefined) this.#storage.expireAt(same, expiresAt);
-    else this.#storage.put(put.key, put.value, undefined, expiresAt, now);
+    return this.#operations.put(key, value, permanent, now);
   }
 
   /** Announce it no longer: the value lives out its lifetime. */
   cancelPut(key: InfoHash, valueId: bigint, now: Millis): void {
-    for (const put of this.#puts.values()) {
-      if (!put.permanent || put.value.id !== valueId || !put.key.equals(key)) continue;
-      for (const family of [...put.open]) this.#putDone(put, family);
-      this.#puts.delete(put.id);
-      for (const { searches } of this.#families.values()) searches.get(key)?.removePut(put);
-      const stored = this.#storage.find(key, valueId);
-      if (stored !== undefined && stored.source === undefined)
-        this.#storage.expireAt(stored, now + lifetimeMs(stored.value));
-    }
+    this.#operations.cancelPut(key, valueId, now);
   }
 
   /**
@@ -326,31 +213,12 @@ export class Dht implements Engine<DhtEvent> {
    * @returns names the `listen.value` events, until `cancel`
    */
   listen(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
-    const id = ++this.#lastOperation;
-    if (this.#isAdmitted()) this.#listens.add(id, key, query, now);
-    return id;
-  }
-
-  /** Is there room for the operation that was just begun? Without, it comes to nothing at once. */
-  #isAdmitted(): boolean {
-    const underWay = this.#gets.size + this.#puts.size + this.#listens.size;
-    if (underWay <= LIMITS.operations) return true;
-    this.#operationsRefused++;
-    return false;
+    return this.#operations.listen(key, query, now);
   }
 
   /** Stop a get or a listen: no event comes of it any more. A put goes on; see `cancelPut`. */
   cancel(id: OperationId, now: Millis): void {
-    const get = this.#gets.get(id);
-    if (get !== undefined) {
-      this.#gets.delete(id);
-      for (const { searches } of this.#families.values()) searches.get(get.key)?.removeGet(get);
-    }
-    this.#listens.cancel(id, now);
-    this.#events = this.#events
-      .slice(this.#nextEvent)
-      .filter((event) => !('operation' in event) || event.operation !== id);
-    this.#nextEvent = 0;
+    this.#operations.cancel(id, now);
   }
 
   // ---- searches
@@ -361,41 +229,13 @@ export class Dht implements Engine<DhtEvent> {
       scheduler: this.#scheduler,
       closestKnown: (key, count) => this.#rpc.nodes(family)?.closest(key, count) ?? [],
       isBootstrapping: () => this.#bootstrap.isPending,
-      openSocket: (listen, node) => this.#listens.openSocket(listen, node),
-      closeSocket: (sid) => this.#listens.closeSocket(sid),
-      onValues: (get, values) => this.#reportGot(get, values),
-      onGetDone: (get) => this.#getDone(get, family),
-      onStored: (put) => {
-        put.acknowledged++;
-        this.#events.push({ type: 'put.stored', operation: put.id });
-      },
-      onPutDone: (put) => this.#putDone(put, family),
+      ...this.#operations.searchHost(family),
       onFound: (now) => this.#updateState(now),
     };
   }
 
-  #reportGot(get: GetOperation, values: readonly Value[]): void {
-    for (const value of values) {
-      if (get.accept(value)) this.#events.push({ type: 'get.value', operation: get.id, value });
-    }
-  }
-
-  #getDone(get: GetOperation, family: Family): void {
-    get.open.delete(family);
-    if (get.open.size > 0 || !this.#gets.delete(get.id)) return;
-    this.#events.push({ type: 'get.done', operation: get.id });
-  }
-
-  #putDone(put: PutOperation, family: Family): void {
-    if (!put.open.delete(family) || put.open.size > 0) return;
-    if (!put.permanent) this.#puts.delete(put.id);
-    const { id, acknowledged } = put;
-    this.#events.push({ type: 'put.done', operation: id, acknowledged });
-  }
-
   #stepSearches(now: Millis): void {
-    for (const { searches } of this.#families.values())
-      for (const search of searches) search.step(now);
+    for (const searches of this.#searches.values()) for (const search of searches) search.step(now);
   }
 
   // ---- what comes in
@@ -409,15 +249,12 @@ export class Dht implements Engine<DhtEvent> {
     now: Millis,
   ): void {
     this.#rpc.reply(from, message.tid, {}, now);
-    const listen = this.#listens.onUpdate(message, values, node, now);
-    if (listen === undefined) return;
-    const search = this.#families.get(node.family)?.searches.get(listen.key);
-    search?.tokenFrom(node, message.token, now);
+    this.#operations.onUpdate(message, values, node, now);
   }
 
   #onStorageChange(change: StorageChange, stored: StoredValue, now: Millis): void {
     this.#server.push(change, stored, now);
-    this.#listens.onStorageChange(change, stored.key, stored.value, now);
+    this.#operations.onStorageChange(change, stored, now);
   }
 
   #onQuery(
@@ -436,7 +273,7 @@ export class Dht implements Engine<DhtEvent> {
   #onHeard(node: Node, isReply: boolean, isNews: boolean, now: Millis): void {
     const state = this.#families.get(node.family);
     if (state === undefined || node.isClient) return;
-    const { table, maintenance, searches } = state;
+    const { table, maintenance } = state;
     if (!node.inTable) {
       // Somebody who uses the id of a good node, or one too many to be kept: served, and that is all.
       if (this.#rpc.nodes(node.family)?.get(node.id) !== node) return;
@@ -448,7 +285,7 @@ export class Dht implements Engine<DhtEvent> {
       if (node.lastReply === Number.NEGATIVE_INFINITY) maintenance.verify(node, now);
       return;
     }
-    for (const search of searches) {
+    for (const search of this.#searches.get(node.family) ?? []) {
       search.offer(node, now);
       search.step(now);
     }
@@ -456,8 +293,7 @@ export class Dht implements Engine<DhtEvent> {
   }
 
   #onNodeExpired(node: Node, now: Millis): void {
-    for (const search of this.#families.get(node.family)?.searches ?? [])
-      search.nodeExpired(node, now);
+    for (const search of this.#searches.get(node.family) ?? []) search.nodeExpired(node, now);
     this.#updateState(now);
   }
 
@@ -487,7 +323,7 @@ export class Dht implements Engine<DhtEvent> {
 
   /** Newly connected: get to know the nodes around us, and make ourselves known to them. */
   #findNeighbours(now: Millis): void {
-    for (const { searches } of this.#families.values()) searches.open(this.id, now)?.find(now);
+    for (const searches of this.#searches.values()) searches.open(this.id, now)?.find(now);
     this.#stepSearches(now);
   }
 
@@ -496,9 +332,7 @@ export class Dht implements Engine<DhtEvent> {
     const pause = least + this.#random.fraction() * (most - least);
     this.#scheduler.schedule(now + pause, (then) => {
       this.#server.listeners.sweep(then);
-      for (const { searches } of this.#families.values()) {
-        searches.sweep(then);
-      }
+      for (const searches of this.#searches.values()) searches.sweep(then);
       this.#updateState(then);
       this.#scheduleCleanUp(then);
     });
@@ -506,20 +340,16 @@ export class Dht implements Engine<DhtEvent> {
 
   /** Sizes against their caps, and counters. */
   stats() {
-    const [v4, v6] = [this.#families.get(4), this.#families.get(6)];
+    const [searches4, searches6] = [this.#searches.get(4), this.#searches.get(6)];
     return {
       state: this.#state,
       jobs: this.#scheduler.size,
-      buckets4: v4?.table.buckets.length ?? 0,
-      buckets6: v6?.table.buckets.length ?? 0,
-      searches4: v4?.searches.size ?? 0,
-      searches6: v6?.searches.size ?? 0,
-      searchesRefused: (v4?.searches.refused ?? 0) + (v6?.searches.refused ?? 0),
-      operationsRefused: this.#operationsRefused,
-      gets: this.#gets.size,
-      puts: this.#puts.size,
-      listens: this.#listens.size,
-      sockets: this.#listens.sockets,
+      buckets4: this.#families.get(4)?.table.buckets.length ?? 0,
+      buckets6: this.#families.get(6)?.table.buckets.length ?? 0,
+      searches4: searches4?.size ?? 0,
+      searches6: searches6?.size ?? 0,
+      searchesRefused: (searches4?.refused ?? 0) + (searches6?.refused ?? 0),
+      ...this.#operations.stats(),
       rpc: this.#rpc.stats(),
       server: this.#server.stats(),
       storage: this.#storage.stats(),

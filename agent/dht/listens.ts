@@ -7,7 +7,7 @@ import { type Holder, ListenCache } from './listen-cache.ts';
 import type { UpdateQuery } from './message.ts';
 import { MsgpackWriter } from './msgpack-writer.ts';
 import type { Node } from './node.ts';
-import { ListenOperation, type OperationId } from './operations.ts';
+import { ListenOperation, type OperationId } from './operation.ts';
 import { EVERYTHING, writeQuery } from './query.ts';
 import type { Job, Scheduler } from './scheduler.ts';
 import type { StorageChange } from './storage.ts';

@@ -1,107 +1,246 @@
 import type { Millis } from '../base/clock.ts';
+import type { Random } from '../base/random.ts';
 import type { Family } from './addresses.ts';
+import type { EventQueue } from './events.ts';
 import type { InfoHash } from './infohash.ts';
-import { LIMITS } from './limits.ts';
-import type { ListenCache } from './listen-cache.ts';
-import { matches } from './query.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
+import { Listens } from './listens.ts';
+import type { UpdateQuery } from './message.ts';
+import type { Node } from './node.ts';
+import { GetOperation, type OperationId, PutOperation } from './operation.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { SearchHost } from './search-host.ts';
+import type { Searches } from './searches.ts';
+import type { Storage, StorageChange, StoredValue } from './storage.ts';
 import type { Query, Value } from './value.ts';
-import { packValue, sameValue } from './value-codec.ts';
-import { lifetimeMs } from './value-types.ts';
+import { countedSize } from './value-codec.ts';
+import { lifetimeMs, type ValuePolicy } from './value-types.ts';
 
-/** What the program asked for and waits for, across both families. Searches do the work. */
-
-/** Names an operation in events. */
-export type OperationId = number;
-
-/** Look up the values under a key. */
-export class GetOperation {
-  readonly id: OperationId;
-  readonly key: InfoHash;
-  readonly query: Query | undefined;
-  readonly startedAt: Millis;
-  /** Families whose search is not done yet. */
-  readonly open: Set<Family>;
-  readonly #seen = new Map<bigint, Value[]>();
-  #count = 0;
-
-  constructor(
-    id: OperationId,
-    key: InfoHash,
-    query: Query | undefined,
-    families: Iterable<Family>,
-    now: Millis,
-  ) {
-    this.id = id;
-    this.key = key;
-    this.query = query;
-    this.open = new Set(families);
-    this.startedAt = now;
-  }
-
-  /** @returns true when `value` is wanted and new. Filters are applied here too: a node may have ignored them. */
-  accept(value: Value): boolean {
-    if (this.query !== undefined && !matches(this.query, value)) return false;
-    const seen = this.#seen.get(value.id) ?? [];
-    if (seen.some((other) => sameValue(other, value))) return false;
-    if (this.#count >= LIMITS.valuesPerOperation || seen.length >= LIMITS.variantsPerValue)
-      return false;
-    this.#count++;
-    seen.push(value);
-    this.#seen.set(value.id, seen);
-    return true;
-  }
+export interface OperationsOptions {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly policy: ValuePolicy;
+  readonly storage: Storage;
+  readonly events: EventQueue;
+  /** One for each family that we speak: an operation runs in all of them. */
+  readonly searches: ReadonlyMap<Family, Searches>;
+  /** Wall clock ms at monotonic `now`; undefined as long as nobody told us. */
+  readonly unixMs: (now: Millis) => number | undefined;
 }
 
-/** Store a value at the closest nodes; again and again when it is permanent. */
-export class PutOperation {
-  readonly id: OperationId;
-  readonly key: InfoHash;
-  readonly value: Value;
-  readonly packed: Uint8Array;
-  readonly permanent: boolean;
-  /** Unix seconds; not sent for permanent puts, whose life starts anew each time. */
-  readonly created: number | undefined;
-  readonly startedAt: Millis;
-  readonly lifetimeMs: Millis;
-  /** Families whose first round is not done yet. */
-  readonly open: Set<Family>;
-  acknowledged = 0;
+/**
+ * What the program asks of the DHT: gets, puts and listens, each across both families. Searches do the work out there,
+ * our own storage has its part, and what comes of it goes to the event queue.
+ */
+export class Operations {
+  readonly #random: Random;
+  readonly #storage: Storage;
+  readonly #events: EventQueue;
+  readonly #searches: ReadonlyMap<Family, Searches>;
+  readonly #unixMs: (now: Millis) => number | undefined;
+  readonly #gets = new Map<OperationId, GetOperation>();
+  /** Permanent ones, and those whose first round is not over. */
+  readonly #puts = new Map<OperationId, PutOperation>();
+  readonly #listens: Listens;
+  #lastId: OperationId = 0;
+  #refused = 0;
 
-  constructor(
-    id: OperationId,
-    key: InfoHash,
-    value: Value,
-    permanent: boolean,
-    created: number | undefined,
-    families: Iterable<Family>,
-    now: Millis,
-  ) {
-    this.id = id;
-    this.key = key;
-    this.value = value;
-    this.packed = packValue(value);
-    this.permanent = permanent;
-    this.created = permanent ? undefined : created;
-    this.open = new Set(families);
-    this.startedAt = now;
-    this.lifetimeMs = lifetimeMs(value);
-  }
-}
-
-/** Hear of changes under a key. One for each key and query, however many in the program want it. */
-export class ListenOperation {
-  readonly key: InfoHash;
-  readonly query: Query | undefined;
-  readonly cache: ListenCache;
-  readonly subscribers = new Set<OperationId>();
-
-  constructor(key: InfoHash, query: Query | undefined, cache: ListenCache) {
-    this.key = key;
-    this.query = query;
-    this.cache = cache;
+  constructor(options: OperationsOptions) {
+    const { scheduler, random, policy, storage, events, searches } = options;
+    this.#random = random;
+    this.#storage = storage;
+    this.#events = events;
+    this.#searches = searches;
+    this.#unixMs = options.unixMs;
+    this.#listens = new Listens({
+      scheduler,
+      random,
+      verify: (value) => policy.verifySignature(value),
+      stored: ({ key, query }) => storage.get(key, query).map(({ value }) => value),
+      start: (listen, then) => {
+        for (const family of searches.values())
+          family.open(listen.key, then)?.addListen(listen, then);
+      },
+      stop: (listen) => {
+        for (const family of searches.values()) family.get(listen.key)?.removeListen(listen);
+      },
+      report: (operation, value, expired) =>
+        events.push({ type: 'listen.value', operation, value, expired }),
+    });
   }
 
-  wants(value: Value): boolean {
-    return this.query === undefined || matches(this.query, value);
+  // ---- what the program asks for
+
+  /** @see Dht.get */
+  get(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
+    const get = new GetOperation(
+      ++this.#lastId,
+      key,
+      query === undefined ? undefined : { where: query.where, select: [] },
+      this.#searches.keys(),
+      now,
+    );
+    this.#gets.set(get.id, get);
+    const admitted = this.#isAdmitted();
+    const own = this.#storage.get(key, get.query);
+    this.#reportGot(
+      get,
+      own.map(({ value }) => value),
+    );
+    for (const [family, searches] of this.#searches) {
+      const search = admitted ? searches.open(key, now) : undefined;
+      if (search === undefined) this.#getDone(get, family);
+      else search.addGet(get, now);
+    }
+    return get.id;
+  }
+
+  /** @see Dht.put */
+  put(key: InfoHash, value: Value, permanent: boolean, now: Millis): OperationId {
+    const unixMs = this.#unixMs(now);
+    const put = new PutOperation(
+      ++this.#lastId,
+      key,
+      value.id === 0n ? { ...value, id: this.#newValueId() } : value,
+      permanent,
+      unixMs === undefined ? undefined : Math.floor(unixMs / 1000),
+      this.#searches.keys(),
+      now,
+    );
+    this.cancelPut(key, put.value.id, now);
+    this.#puts.set(put.id, put);
+    // A sender that does not keep to the limit loses its neighbours: they never answer (opendht.md 6.4).
+    const fits =
+      this.#isAdmitted() &&
+      countedSize(put.value) <= PROTOCOL.maxValueBytes &&
+      put.packed.length <= PROTOCOL.maxPackedBytes;
+    if (fits) this.#storeOwn(put, now);
+    for (const [family, searches] of this.#searches) {
+      const search = fits ? searches.open(key, now) : undefined;
+      if (search === undefined) this.#putDone(put, family);
+      else search.addPut(put, now);
+    }
+    if (!fits) this.#puts.delete(put.id);
+    return put.id;
+  }
+
+  #newValueId(): bigint {
+    const [high, low] = [this.#random.uint32(), this.#random.uint32()];
+    return (BigInt(high) << 32n) | BigInt(low) || 1n;
+  }
+
+  #storeOwn(put: PutOperation, now: Millis): void {
+    const expiresAt = put.permanent ? Number.POSITIVE_INFINITY : now + put.lifetimeMs;
+    const same = this.#storage.same(put.key, put.value);
+    if (same !== undefined && same.source === undefined) this.#storage.expireAt(same, expiresAt);
+    else this.#storage.put(put.key, put.value, undefined, expiresAt, now);
+  }
+
+  /** @see Dht.cancelPut */
+  cancelPut(key: InfoHash, valueId: bigint, now: Millis): void {
+    for (const put of this.#puts.values()) {
+      if (!put.permanent || put.value.id !== valueId || !put.key.equals(key)) continue;
+      for (const family of [...put.open]) this.#putDone(put, family);
+      this.#puts.delete(put.id);
+      for (const searches of this.#searches.values()) searches.get(key)?.removePut(put);
+      const stored = this.#storage.find(key, valueId);
+      if (stored !== undefined && stored.source === undefined)
+        this.#storage.expireAt(stored, now + lifetimeMs(stored.value));
+    }
+  }
+
+  /** @see Dht.listen */
+  listen(key: InfoHash, query: Query | undefined, now: Millis): OperationId {
+    const id = ++this.#lastId;
+    if (this.#isAdmitted()) this.#listens.add(id, key, query, now);
+    return id;
+  }
+
+  /** Is there room for the operation that was just begun? Without, it comes to nothing at once. */
+  #isAdmitted(): boolean {
+    const underWay = this.#gets.size + this.#puts.size + this.#listens.size;
+    if (underWay <= LIMITS.operations) return true;
+    this.#refused++;
+    return false;
+  }
+
+  /** @see Dht.cancel */
+  cancel(id: OperationId, now: Millis): void {
+    const get = this.#gets.get(id);
+    if (get !== undefined) {
+      this.#gets.delete(id);
+      for (const searches of this.#searches.values()) searches.get(get.key)?.removeGet(get);
+    }
+    this.#listens.cancel(id, now);
+    this.#events.forget(id);
+  }
+
+  // ---- what comes of it
+
+  /** What a search of `family` tells of the operations in it. */
+  searchHost(
+    family: Family,
+  ): Pick<
+    SearchHost,
+    'openSocket' | 'closeSocket' | 'onValues' | 'onGetDone' | 'onStored' | 'onPutDone'
+  > {
+    return {
+      openSocket: (listen, node) => this.#listens.openSocket(listen, node),
+      closeSocket: (sid) => this.#listens.closeSocket(sid),
+      onValues: (get, values) => this.#reportGot(get, values),
+      onGetDone: (get) => this.#getDone(get, family),
+      onStored: (put) => {
+        put.acknowledged++;
+        this.#events.push({ type: 'put.stored', operation: put.id });
+      },
+      onPutDone: (put) => this.#putDone(put, family),
+    };
+  }
+
+  #reportGot(get: GetOperation, values: readonly Value[]): void {
+    for (const value of values) {
+      if (get.accept(value)) this.#events.push({ type: 'get.value', operation: get.id, value });
+    }
+  }
+
+  #getDone(get: GetOperation, family: Family): void {
+    get.open.delete(family);
+    if (get.open.size > 0 || !this.#gets.delete(get.id)) return;
+    this.#events.push({ type: 'get.done', operation: get.id });
+  }
+
+  #putDone(put: PutOperation, family: Family): void {
+    if (!put.open.delete(family) || put.open.size > 0) return;
+    if (!put.permanent) this.#puts.delete(put.id);
+    const { id, acknowledged } = put;
+    this.#events.push({ type: 'put.done', operation: id, acknowledged });
+  }
+
+  /** Is somebody in the program listening on `key`? */
+  isListening(key: InfoHash): boolean {
+    return this.#listens.isOn(key);
+  }
+
+  /** A push came for one of our listens. */
+  onUpdate(message: UpdateQuery, values: readonly Value[], node: Node, now: Millis): void {
+    const listen = this.#listens.onUpdate(message, values, node, now);
+    if (listen === undefined) return;
+    const search = this.#searches.get(node.family)?.get(listen.key);
+    search?.tokenFrom(node, message.token, now);
+  }
+
+  /** Our own storage is a storing node too. */
+  onStorageChange(change: StorageChange, { key, value }: StoredValue, now: Millis): void {
+    this.#listens.onStorageChange(change, key, value, now);
+  }
+
+  stats() {
+    return {
+      operationsRefused: this.#refused,
+      gets: this.#gets.size,
+      puts: this.#puts.size,
+      listens: this.#listens.size,
+      sockets: this.#listens.sockets,
+    };
   }
 }

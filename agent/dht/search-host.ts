@@ -1,7 +1,7 @@
 import type { Millis } from '../base/clock.ts';
 import type { InfoHash } from './infohash.ts';
 import type { Node } from './node.ts';
-import type { GetOperation, ListenOperation, PutOperation } from './operations.ts';
+import type { GetOperation, ListenOperation, PutOperation } from './operation.ts';
 import type { PendingRequest, RequestHandlers } from './request.ts';
 import type { OutgoingQuery, Rpc } from './rpc.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -2,7 +2,7 @@ import type { Millis } from '../base/clock.ts';
 import type { InfoHash } from './infohash.ts';
 import { PROTOCOL } from './limits.ts';
 import { ERROR_CODE } from './message.ts';
-import type { ListenOperation } from './operations.ts';
+import type { ListenOperation } from './operation.ts';
 import type { OutgoingQuery } from './rpc.ts';
 import type { SearchHost, SendRequest } from './search-host.ts';
 import { isUsableToken, type ListenState, type SearchNode } from './search-node.ts';

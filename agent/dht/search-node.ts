@@ -1,7 +1,7 @@
 import type { Millis } from '../base/clock.ts';
 import { PROTOCOL } from './limits.ts';
 import type { Node } from './node.ts';
-import type { GetOperation, ListenOperation, PutOperation } from './operations.ts';
+import type { GetOperation, ListenOperation, PutOperation } from './operation.ts';
 import type { PendingRequest } from './request.ts';
 
 /** How far a put got at one node. */

@@ -3,7 +3,7 @@ import { Candidates } from './candidates.ts';
 import type { InfoHash } from './infohash.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
 import type { Node } from './node.ts';
-import type { GetOperation, ListenOperation, PutOperation } from './operations.ts';
+import type { GetOperation, ListenOperation, PutOperation } from './operation.ts';
 import type { Answer, PendingRequest, RequestHandlers } from './request.ts';
 import type { OutgoingQuery } from './rpc.ts';
 import type { Job } from './scheduler.ts';

@@ -1,6 +1,7 @@
 import type { Address } from '../../agent/base/address.ts';
 import type { Millis } from '../../agent/base/clock.ts';
-import { Dht, type DhtEvent, type DhtOptions } from '../../agent/dht/dht.ts';
+import { Dht, type DhtOptions } from '../../agent/dht/dht.ts';
+import type { DhtEvent } from '../../agent/dht/events.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import type { Message, QueryMessage, Reply } from '../../agent/dht/message.ts';
 import { decodeMessage } from '../../agent/dht/message-decode.ts';

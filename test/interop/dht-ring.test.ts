@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toHex } from '../../agent/base/bytes.ts';
 import { AgentError } from '../../agent/base/errors.ts';
 import { systemRandom } from '../../agent/base/random.ts';
-import type { ConnectionState } from '../../agent/dht/dht.ts';
+import type { ConnectionState } from '../../agent/dht/events.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import { DhtNode } from '../../agent/dht/udp.ts';
 import type { PlainValue, Query, Value } from '../../agent/dht/value.ts';

@@ -1,7 +1,8 @@
 import { type Address, formatAddress } from '../../agent/base/address.ts';
 import type { Millis } from '../../agent/base/clock.ts';
 import type { Random } from '../../agent/base/random.ts';
-import { Dht, type DhtEvent, type DhtOptions } from '../../agent/dht/dht.ts';
+import { Dht, type DhtOptions } from '../../agent/dht/dht.ts';
+import type { DhtEvent } from '../../agent/dht/events.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import type { Query, Value } from '../../agent/dht/value.ts';
 import { cryptoPolicy } from '../peers/opendht/policy.ts';

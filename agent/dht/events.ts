@@ -1,0 +1,63 @@
+import type { OperationId } from './operation.ts';
+import type { Value } from './value.ts';
+
+export type ConnectionState = 'disconnected' | 'connecting' | 'connected';
+
+export interface DhtState {
+  readonly state: ConnectionState;
+  /** Good nodes of each family. */
+  readonly peers4: number;
+  readonly peers6: number;
+}
+
+/** What a node tells the program it runs in. */
+export type DhtEvent =
+  | { readonly type: 'get.value'; readonly operation: OperationId; readonly value: Value }
+  /** The last event of a get. */
+  | { readonly type: 'get.done'; readonly operation: OperationId }
+  /** One more storing node acknowledged. */
+  | { readonly type: 'put.stored'; readonly operation: OperationId }
+  /** All nodes of the first round answered or were lost; once for each put. */
+  | {
+      readonly type: 'put.done';
+      readonly operation: OperationId;
+      readonly acknowledged: number;
+    }
+  | {
+      readonly type: 'listen.value';
+      readonly operation: OperationId;
+      readonly value: Value;
+      readonly expired: boolean;
+    }
+  | ({ readonly type: 'state' } & DhtState)
+  /** Still nobody there: names of bootstrap nodes should be resolved again. */
+  | { readonly type: 'bootstrap' };
+
+/** Events on their way to the program, in order. */
+export class EventQueue {
+  #events: DhtEvent[] = [];
+  #next = 0;
+
+  push(event: DhtEvent): void {
+    this.#events.push(event);
+  }
+
+  shift(): DhtEvent | undefined {
+    const event = this.#events[this.#next];
+    if (event === undefined) {
+      if (this.#next > 0) this.#events = [];
+      this.#next = 0;
+      return undefined;
+    }
+    this.#next++;
+    return event;
+  }
+
+  /** Nobody wants to hear of this operation any more. */
+  forget(operation: OperationId): void {
+    this.#events = this.#events
+      .slice(this.#next)
+      .filter((event) => !('operation' in event) || event.operation !== operation);
+    this.#next = 0;
+  }
+}
