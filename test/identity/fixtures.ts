@@ -16,10 +16,10 @@ import { decodeStoredValue } from '../../agent/identity/stored-value.ts';
 
 const vectors = join(import.meta.dirname, '../vectors');
 
-/** A file of test/vectors/opendht-crypto. */
+/** A file of test/vectors/opendht. */
 // biome-ignore lint/suspicious/noExplicitAny: the vectors describe themselves in their README
 export function vector(name: string): any {
-  return JSON.parse(readFileSync(join(vectors, 'opendht-crypto', `${name}.json`), 'utf8'));
+  return JSON.parse(readFileSync(join(vectors, 'opendht', `${name}.json`), 'utf8'));
 }
 
 export const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'));
