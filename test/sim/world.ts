@@ -1,11 +1,16 @@
-import { type Address, formatAddress } from '../../agent/base/address.ts';
+import type { Address } from '../../agent/base/address.ts';
 import type { Millis } from '../../agent/base/clock.ts';
+import type { Engine } from '../../agent/base/engine.ts';
 import type { Random } from '../../agent/base/random.ts';
+import { type AddressKey, addressKey, type Family } from '../../agent/dht/addresses.ts';
 import { Dht, type DhtOptions } from '../../agent/dht/dht.ts';
 import type { DhtEvent } from '../../agent/dht/events.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
+import type { OperationId } from '../../agent/dht/operation.ts';
 import type { Query, Value } from '../../agent/dht/value.ts';
 import { cryptoPolicy } from '../peers/opendht/policy.ts';
+import { VirtualClock } from './clock.ts';
+import { Nat, type NatOptions } from './nat.ts';
 import { CALM, type NetworkOptions, SimNetwork } from './network.ts';
 import { seededRandom } from './seeded.ts';
 
@@ -17,19 +22,45 @@ export interface WorldOptions {
   readonly network?: Partial<NetworkOptions>;
 }
 
-/** A node in the world, with what came of it. */
+export interface NodeOptions extends Partial<DhtOptions> {
+  /** It lives in the private network of this box. */
+  readonly nat?: Nat;
+  /** Those of a machine that was there before: it starts again. */
+  readonly addresses?: readonly Address[];
+  /** What stands in for the engine, or in front of it: a node that does not do as it should. */
+  readonly disguise?: (dht: Dht) => Engine<DhtEvent>;
+}
+
+/** Sees what a world's nodes send and get. */
+export interface Tap {
+  sent?(from: SimNode, to: Address, packet: Uint8Array, now: Millis): void;
+  arrived?(at: SimNode, from: Address, packet: Uint8Array, now: Millis): void;
+}
+
+/** A node in the world, with what came of its operations. */
 export class SimNode {
   readonly dht: Dht;
-  /** One for each family that it speaks. */
+  /** What datagrams and time go through: `dht` itself unless it is in disguise. */
+  readonly engine: Engine<DhtEvent>;
+  /** One for each family that it speaks; private ones behind a NAT. */
   readonly addresses: readonly Address[];
-  readonly events: { readonly at: Millis; readonly event: DhtEvent }[] = [];
+  readonly nat: Nat | undefined;
   alive = true;
+  /** The wake-up of its timer that counts; earlier plans are void. */
+  wakeAt: Millis = Number.POSITIVE_INFINITY;
+  readonly #events = new Map<OperationId, DhtEvent[]>();
   readonly #world: World;
 
-  constructor(world: World, dht: Dht, addresses: readonly Address[]) {
+  constructor(world: World, dht: Dht, addresses: readonly Address[], options: NodeOptions) {
     this.#world = world;
     this.dht = dht;
+    this.engine = options.disguise?.(dht) ?? dht;
     this.addresses = addresses;
+    this.nat = options.nat;
+  }
+
+  get id(): InfoHash {
+    return this.dht.id;
   }
 
   get address(): Address {
@@ -44,21 +75,22 @@ export class SimNode {
   /** Gone without a word. */
   kill(): void {
     this.alive = false;
+    this.#world.forget(this);
   }
 
-  put(key: InfoHash, value: Value, permanent = false): number {
+  put(key: InfoHash, value: Value, permanent = false): OperationId {
     return this.#world.turn(this, (now) => this.dht.put(key, value, permanent, now));
   }
 
-  get(key: InfoHash, query?: Query): number {
+  get(key: InfoHash, query?: Query): OperationId {
     return this.#world.turn(this, (now) => this.dht.get(key, query, now));
   }
 
-  listen(key: InfoHash, query?: Query): number {
+  listen(key: InfoHash, query?: Query): OperationId {
     return this.#world.turn(this, (now) => this.dht.listen(key, query, now));
   }
 
-  cancel(operation: number): void {
+  cancel(operation: OperationId): void {
     this.#world.turn(this, (now) => this.dht.cancel(operation, now));
   }
 
@@ -71,15 +103,20 @@ export class SimNode {
     );
   }
 
+  record(event: DhtEvent): void {
+    if (!('operation' in event)) return;
+    const events = this.#events.get(event.operation);
+    if (events === undefined) this.#events.set(event.operation, [event]);
+    else events.push(event);
+  }
+
   /** The events of one operation so far. */
-  of(operation: number): DhtEvent[] {
-    return this.events
-      .map(({ event }) => event)
-      .filter((event) => 'operation' in event && event.operation === operation);
+  of(operation: OperationId): readonly DhtEvent[] {
+    return this.#events.get(operation) ?? [];
   }
 
   /** The values that a get or a listen told of. */
-  values(operation: number): Value[] {
+  values(operation: OperationId): Value[] {
     return this.of(operation).flatMap((event) =>
       (event.type === 'get.value' || event.type === 'listen.value') &&
       !('expired' in event && event.expired)
@@ -88,68 +125,115 @@ export class SimNode {
     );
   }
 
-  isDone(operation: number): boolean {
+  isDone(operation: OperationId): boolean {
     return this.of(operation).some(({ type }) => type === 'get.done' || type === 'put.done');
+  }
+
+  /** Let go of what an operation came to: long stories would fill the heap with it. */
+  forget(operation: OperationId): void {
+    this.#events.delete(operation);
   }
 }
 
-/** Many nodes, one seeded network, one virtual clock. Time jumps to the next datagram or deadline; nobody sleeps. */
+/** Many nodes, one seeded network, one virtual clock. */
 export class World {
   readonly random: Random;
   readonly network: SimNetwork;
+  readonly taps = new Set<Tap>();
+  /** Those that are alive. */
   readonly nodes: SimNode[] = [];
-  readonly #byAddress = new Map<string, SimNode>();
-  now: Millis = 1000;
-  /** A line for each datagram that arrived, when somebody wants the trace. */
-  trace: string[] | undefined;
+  readonly #clock = new VirtualClock(1000);
+  readonly #byAddress = new Map<AddressKey, SimNode>();
+  #machines = 0;
+  #nats = 0;
 
   constructor({ seed = 1, network = {} }: WorldOptions = {}) {
     this.random = seededRandom(seed);
-    this.network = new SimNetwork({ ...CALM, ...network }, seededRandom(seed ^ 0x5eed));
+    this.network = new SimNetwork(
+      { ...CALM, ...network },
+      seededRandom(seed ^ 0x5eed),
+      this.#clock,
+      (from, to, packet) => this.#deliver(from, to, packet),
+    );
+  }
+
+  get now(): Millis {
+    return this.#clock.now;
   }
 
   randomHash(): InfoHash {
     return new InfoHash(this.random.bytes(20));
   }
 
-  add(options: Partial<DhtOptions> = {}): SimNode {
-    const number = this.nodes.length + 1;
-    const { families = [4] } = options;
-    const addresses = families.map((family) => ({ ip: simIp(family, number), port: 4222 }));
+  /** One of `things`, by chance. */
+  pick<T>(things: readonly T[]): T {
+    const picked = things[Math.floor(this.random.fraction() * things.length)];
+    if (picked === undefined) throw new Error('nothing to pick from');
+    return picked;
+  }
+
+  addNat(options: NatOptions): Nat {
+    const number = ++this.#nats;
+    return new Nat(Uint8Array.of(198, 18, number >> 8, number & 0xff), options);
+  }
+
+  add(options: NodeOptions = {}): SimNode {
+    const number = ++this.#machines;
+    const { families = [4], nat, disguise, addresses: known, ...dhtOptions } = options;
+    const ipOf = (family: Family) => simIp(family, number, nat !== undefined);
+    const addresses = known ?? families.map((family) => ({ ip: ipOf(family), port: 4222 }));
     const dht = new Dht(
       {
         id: this.randomHash(),
         families,
         random: seededRandom(this.random.uint32()),
         policy: cryptoPolicy,
-        ...options,
+        ...dhtOptions,
       },
       this.now,
     );
     dht.setWallClock(WORLD_EPOCH_UNIX_MS + this.now, this.now);
-    const node = new SimNode(this, dht, addresses);
+    const node = new SimNode(this, dht, addresses, options);
+    if (nat !== undefined) for (const { ip } of addresses) this.network.putBehind(nat, ip);
     this.nodes.push(node);
-    for (const address of addresses) this.#byAddress.set(formatAddress(address), node);
+    for (const address of addresses) this.#byAddress.set(addressKey(address), node);
+    this.#drain(node);
     return node;
   }
 
-  /** `count` nodes, each bootstrapped at a random one before it. */
-  addMany(count: number, options: Partial<DhtOptions> = {}): SimNode[] {
+  /** `count` nodes, one each `everyMs`, each bootstrapped at a random one that has an address of its own. */
+  addMany(count: number, options: NodeOptions = {}, everyMs: Millis = 200): SimNode[] {
     const added: SimNode[] = [];
     for (let i = 0; i < count; i++) {
-      const node = this.add(options);
-      const others = this.nodes.length - 1;
-      const entry = this.nodes[Math.floor(this.random.fraction() * others)];
-      if (entry !== undefined && entry !== node) node.bootstrap(entry);
-      added.push(node);
-      this.run(200);
+      added.push(this.addOne(options));
+      this.run(everyMs);
     }
     return added;
   }
 
+  /** A node that knows one other. */
+  addOne(options: NodeOptions = {}): SimNode {
+    const entries = this.nodes.filter(({ nat }) => nat === undefined);
+    const node = this.add(options);
+    if (entries.length > 0) node.bootstrap(this.pick(entries));
+    return node;
+  }
+
+  /** A node died: nothing reaches it any more. */
+  forget(node: SimNode): void {
+    const index = this.nodes.indexOf(node);
+    if (index >= 0) this.nodes.splice(index, 1);
+    for (const address of node.addresses) this.#byAddress.delete(addressKey(address));
+  }
+
   /** Put `packet` on the wire as if a stranger had sent it. */
   inject(from: Address, to: SimNode, packet: Uint8Array): void {
-    this.network.send(from, to.address, packet, this.now);
+    this.network.send(from, to.address, packet);
+  }
+
+  /** Something that the story does by itself at `at`. */
+  schedule(at: Millis, run: () => void): void {
+    this.#clock.schedule(at, run);
   }
 
   turn<T>(node: SimNode, input: (now: Millis) => T): T {
@@ -160,64 +244,63 @@ export class World {
 
   /** Let `ms` pass. */
   run(ms: Millis): void {
-    this.runUntil(() => false, ms);
+    const end = this.now + ms;
+    while (this.#clock.step(end));
   }
 
   /** @returns whether `done` came true within `ms`; time stands where it did */
   runUntil(done: () => boolean, ms: Millis): boolean {
     const end = this.now + ms;
-    while (!done()) {
-      const next = this.#nextMoment();
-      if (next > end) {
-        this.now = end;
-        return false;
-      }
-      this.now = Math.max(this.now, next);
-      this.#step();
-    }
+    while (!done()) if (!this.#clock.step(end)) return false;
     return true;
   }
 
-  #nextMoment(): Millis {
-    let next = this.network.nextArrival();
-    for (const node of this.nodes) if (node.alive) next = Math.min(next, node.dht.nextTimeout());
-    return next;
-  }
-
-  #step(): void {
-    for (let flight = this.network.take(this.now); flight; flight = this.network.take(this.now)) {
-      const { from, to, packet } = flight;
-      const node = this.#byAddress.get(formatAddress(to));
-      this.trace?.push(
-        `${this.now.toFixed(3)} ${formatAddress(from)} ${formatAddress(to)} ${packet.length}`,
-      );
-      if (node?.alive) this.turn(node, (now) => node.dht.receive(packet, from, now));
-    }
-    for (const node of this.nodes) {
-      if (node.alive && node.dht.nextTimeout() <= this.now)
-        this.turn(node, (now) => node.dht.timeout(now));
-    }
+  #deliver(from: Address, to: Address, packet: Uint8Array): void {
+    const node = this.#byAddress.get(addressKey(to));
+    if (node === undefined) return;
+    for (const tap of this.taps) tap.arrived?.(node, from, packet, this.now);
+    this.turn(node, (now) => node.engine.receive(packet, from, now));
   }
 
   #drain(node: SimNode): void {
-    for (let output = node.dht.poll(); output !== undefined; output = node.dht.poll()) {
+    const { engine } = node;
+    for (let output = engine.poll(); output !== undefined; output = engine.poll()) {
       if (output.type === 'event') {
-        node.events.push({ at: this.now, event: output.event });
+        node.record(output.event);
         continue;
       }
+      for (const tap of this.taps) tap.sent?.(node, output.to, output.packet, this.now);
       const source = node.sourceTo(output.to);
-      if (source !== undefined) this.network.send(source, output.to, output.packet, this.now);
+      if (source !== undefined) this.network.send(source, output.to, output.packet);
     }
+    const next = engine.nextTimeout();
+    if (next < node.wakeAt) this.#wake(node, next);
+  }
+
+  /** A timer that moved to a later moment is looked at on the earlier one, and set anew. */
+  #wake(node: SimNode, at: Millis): void {
+    node.wakeAt = at;
+    this.#clock.schedule(at, () => {
+      if (node.wakeAt !== at || !node.alive) return;
+      node.wakeAt = Number.POSITIVE_INFINITY;
+      this.turn(node, (now) => {
+        if (node.engine.nextTimeout() <= now) node.engine.timeout(now);
+      });
+    });
   }
 }
 
-/** 10.0.a.b or fd00::a:b. */
-function simIp(family: 4 | 6, number: number): Uint8Array {
-  if (family === 4) return Uint8Array.of(10, 0, number >> 8, number & 0xff);
+/** 10.0.a.b, 192.168.a.b behind a NAT, or fd00:0:0:n::1. */
+function simIp(family: Family, number: number, isPrivate: boolean): Uint8Array {
+  const [high, low] = [(number >> 8) & 0xff, number & 0xff];
+  if (family === 4)
+    return isPrivate
+      ? Uint8Array.of(192, 168, high, low)
+      : Uint8Array.of(10, number >> 16, high, low);
   const ip = new Uint8Array(16);
   ip.set([0xfd, 0]);
   // A /64 of its own for each, as houses have.
-  ip.set([number >> 8, number & 0xff], 6);
+  ip.set([high, low], 6);
   ip[15] = 1;
   return ip;
 }
