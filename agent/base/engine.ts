@@ -1,7 +1,7 @@
 import type { Address } from './address.ts';
 import type { Millis } from './clock.ts';
 
-/** What an engine wants done: a datagram sent, or an event handed up. */
+/** What an engine wants done: a datagram sent, or an event handed up. A packet is good until the engine is called again. */
 export type EngineOutput<Event> =
   | { readonly type: 'send'; readonly to: Address; readonly packet: Uint8Array }
   | { readonly type: 'event'; readonly event: Event };

@@ -5,6 +5,7 @@ import type { Random } from '../base/random.ts';
 import { type Family, familyOf } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
+import { FastPath, type FastReply } from './fast-path.ts';
 import type { InfoHash } from './infohash.ts';
 import { PROTOCOL } from './limits.ts';
 import { Maintenance } from './maintenance.ts';
@@ -62,6 +63,8 @@ export class Dht implements Engine<DhtEvent> {
   readonly #rpc: Rpc;
   readonly #storage: Storage;
   readonly #server: Server;
+  readonly #fastPath: FastPath;
+  #reply: FastReply | undefined;
   readonly #bootstrap: Bootstrap;
   readonly #families = new Map<Family, FamilyState>();
   readonly #searches = new Map<Family, Searches>();
@@ -119,6 +122,14 @@ export class Dht implements Engine<DhtEvent> {
       },
       now,
     );
+    this.#fastPath = new FastPath({
+      self: id,
+      network,
+      rpc: this.#rpc,
+      tables,
+      storage: this.#storage,
+      server: this.#server,
+    });
     this.#bootstrap = new Bootstrap(this.#rpc, this.#scheduler, {
       isConnected: () => this.#state === 'connected',
       onRound: () => this.#events.push({ type: 'bootstrap' }),
@@ -148,7 +159,11 @@ export class Dht implements Engine<DhtEvent> {
   // ---- Engine
 
   receive(packet: Uint8Array, from: Address, now: Millis): void {
-    this.#rpc.receive(packet, from, now);
+    // Not fetched yet? Then it must not be overwritten.
+    if (this.#reply !== undefined) this.#rpc.send(this.#reply.to, this.#reply.packet.slice());
+    const reply = this.#fastPath.answer(packet, from, now);
+    this.#reply = reply ?? undefined;
+    if (reply === undefined) this.#rpc.receive(packet, from, now);
   }
 
   timeout(now: Millis): void {
@@ -160,6 +175,11 @@ export class Dht implements Engine<DhtEvent> {
   }
 
   poll(): EngineOutput<DhtEvent> | undefined {
+    const reply = this.#reply;
+    if (reply !== undefined) {
+      this.#reply = undefined;
+      return reply;
+    }
     const sent = this.#rpc.poll();
     if (sent !== undefined) return sent;
     const event = this.#events.shift();
@@ -350,6 +370,7 @@ export class Dht implements Engine<DhtEvent> {
       searches6: searches6?.size ?? 0,
       searchesRefused: (searches4?.refused ?? 0) + (searches6?.refused ?? 0),
       ...this.#operations.stats(),
+      answeredFast: this.#fastPath.answered,
       rpc: this.#rpc.stats(),
       server: this.#server.stats(),
       storage: this.#storage.stats(),

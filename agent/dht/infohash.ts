@@ -54,15 +54,36 @@ export class InfoHash {
   }
 }
 
+/** The first 32 bits of a hash that begins at `at`, unsigned. */
+export function prefix32(bytes: Uint8Array, at: number): number {
+  return (
+    (((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)) >>>
+    0
+  );
+}
+
 /** XOR order (opendht.md 2): below 0 when `a` is closer to `target` than `b`, 0 when they are the same. */
 export function compareDistance(target: InfoHash, a: InfoHash, b: InfoHash): number {
+  return compareDistanceAt(target.bytes, 0, a, b);
+}
+
+/** The same for a target that begins at `at`. */
+export function compareDistanceAt(
+  target: Uint8Array,
+  at: number,
+  a: InfoHash,
+  b: InfoHash,
+): number {
   const x = a.bytes;
   const y = b.bytes;
   for (let i = 0; i < INFOHASH_BYTES; i++) {
     const p = x[i] as number;
     const q = y[i] as number;
     if (p !== q) {
-      const t = target.bytes[i] as number;
+      const t = target[at + i] as number;
       return (p ^ t) - (q ^ t);
     }
   }
@@ -71,8 +92,13 @@ export function compareDistance(target: InfoHash, a: InfoHash, b: InfoHash): num
 
 /** How many leading bits two hashes share: 0 to 160. */
 export function commonBits(a: InfoHash, b: InfoHash): number {
+  return commonBitsAt(a.bytes, b.bytes, 0);
+}
+
+/** The same for a hash and one that begins at `at`. */
+export function commonBitsAt(hash: Uint8Array, bytes: Uint8Array, at: number): number {
   for (let i = 0; i < INFOHASH_BYTES; i++) {
-    const difference = (a.bytes[i] as number) ^ (b.bytes[i] as number);
+    const difference = (hash[i] as number) ^ (bytes[at + i] as number);
     if (difference !== 0) return 8 * i + Math.clz32(difference) - 24;
   }
   return 8 * INFOHASH_BYTES;

@@ -92,6 +92,8 @@ export const LIMITS = {
   verifications: 32,
   /** Silent nodes pinged in one round of maintenance. */
   pingsPerRound: 4,
+  /** A node without a place in the table is offered to it when it speaks after such a pause. */
+  offerPauseMs: SECOND,
   blacklist: 1024,
   /** Sources whose rate is remembered; those that have been quiet are forgotten first. */
   rateSources: 8192,

@@ -42,6 +42,8 @@ export class MessageVector {
   readonly #namesAt: number;
   readonly #packetsAt: number;
   readonly #packetStride: number;
+  /** The last view of each slot: datagrams of one kind have one length, and then no new object is made. */
+  readonly #views: (Uint8Array | undefined)[] = [];
 
   constructor(options: MessageVectorOptions) {
     const { slots, packetBytes, nameBytes, pointerBytes } = options;
@@ -97,6 +99,18 @@ export class MessageVector {
   /** Length of the datagram that recvmmsg put into slot `i`. */
   receivedBytes(i: number): number {
     return this.#words[(i * this.#header.size + this.#header.msg_len) >>> 2] as number;
+  }
+
+  /** The datagram in slot `i`: a view, good until the next recvmmsg. */
+  packet(i: number): Uint8Array {
+    const length = this.receivedBytes(i);
+    let view = this.#views[i];
+    if (view === undefined || view.length !== length) {
+      const at = this.packetAt(i);
+      view = this.bytes.subarray(at, at + length);
+      this.#views[i] = view;
+    }
+    return view;
   }
 
   /** Whether recvmmsg had to cut the datagram in slot `i`. */

@@ -34,6 +34,11 @@ export class NodeTable {
     return this.#byId.get(id.key);
   }
 
+  /** The node that has its place at an address. */
+  at(key: AddressKey): Node | undefined {
+    return this.#byAddress.get(key);
+  }
+
   /**
    * The node that sends a message.
    * @param proven the message answers a request of ours, so the sender does receive at `address`

@@ -1,13 +1,15 @@
 import { type Address, sameAddress } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import { compactNode, type Family, familyOf } from './addresses.ts';
-import type { InfoHash } from './infohash.ts';
+import { type InfoHash, prefix32 } from './infohash.ts';
 import { PROTOCOL } from './limits.ts';
 import type { PendingRequest } from './request.ts';
 
 /** A peer of the DHT as far as we know it (opendht.md 15.3). */
 export class Node {
   readonly id: InfoHash;
+  /** The first 32 bits of the id: enough to tell nearly all distances apart. */
+  readonly prefix: number;
   readonly family: Family;
   #address: Address;
   #compact: Uint8Array | undefined;
@@ -19,6 +21,9 @@ export class Node {
   isClient = false;
   /** Refused tokens in a row. */
   authFailures = 0;
+  /** The token it gets from us and of which secret, so that it is not computed for each of its queries. */
+  token: Uint8Array | undefined;
+  tokenGeneration = 0;
   /** How many tables, searches and listeners hold it: while there is one, the node is not forgotten. */
   uses = 0;
   inTable = false;
@@ -26,6 +31,7 @@ export class Node {
 
   constructor(id: InfoHash, address: Address) {
     this.id = id;
+    this.prefix = prefix32(id.bytes, 0);
     this.#address = address;
     this.family = familyOf(address);
   }
@@ -44,6 +50,7 @@ export class Node {
     if (sameAddress(this.#address, address)) return;
     this.#address = address;
     this.#compact = undefined;
+    this.token = undefined;
   }
 
   /**
@@ -72,6 +79,7 @@ export class Node {
 
   /** It let a whole attempt pass: more likely gone than not. */
   get isSilent(): boolean {
+    if (this.requests.size === 0) return false;
     for (const request of this.requests) if (request.attempts > 1) return true;
     return false;
   }

@@ -1,6 +1,13 @@
 import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
-import { commonBits, compareDistance, INFOHASH_BYTES, InfoHash } from './infohash.ts';
+import {
+  commonBits,
+  commonBitsAt,
+  compareDistanceAt,
+  INFOHASH_BYTES,
+  InfoHash,
+  prefix32,
+} from './infohash.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
 import type { Node } from './node.ts';
 
@@ -123,29 +130,56 @@ export class RoutingTable {
   /** The up to `count` good nodes closest to `target`, closest first. */
   closestGood(target: InfoHash, count: number, now: Millis): Node[] {
     const found: Node[] = [];
-    // Where we and the target part, the bucket on the target's side is closest; then all that share more bits with us,
-    // which are one as the target sees it; then bucket by bucket away from both.
-    const parting = Math.min(commonBits(this.#self, target), this.#buckets.length - 1);
-    this.#collect(found, parting, parting, target, now);
-    if (found.length < count)
-      this.#collect(found, parting + 1, this.#buckets.length - 1, target, now);
-    for (let i = parting - 1; i >= 0 && found.length < count; i--)
-      this.#collect(found, i, i, target, now);
-    if (found.length > count) found.length = count;
+    found.length = this.collectGood(found, target.bytes, 0, count, now);
     return found;
   }
 
-  /** Append the good nodes of the buckets `first` to `last` in the order of their distance. */
-  #collect(found: Node[], first: number, last: number, target: InfoHash, now: Millis): void {
-    const start = found.length;
+  /**
+   * The same for a target inside a datagram, into an array that is used again.
+   * @returns how many nodes of `found` count now
+   */
+  collectGood(found: Node[], bytes: Uint8Array, at: number, count: number, now: Millis): number {
+    // Where we and the target part, the bucket on the target's side is closest; then all that share more bits with us,
+    // which are one as the target sees it; then bucket by bucket away from both.
+    const last = this.#buckets.length - 1;
+    const parting = Math.min(commonBitsAt(this.#self.bytes, bytes, at), last);
+    let size = this.#collect(found, 0, parting, parting, bytes, at, now);
+    if (size < count) size = this.#collect(found, size, parting + 1, last, bytes, at, now);
+    for (let i = parting - 1; i >= 0 && size < count; i--)
+      size = this.#collect(found, size, i, i, bytes, at, now);
+    return Math.min(size, count);
+  }
+
+  /**
+   * Append the good nodes of the buckets `first` to `last` in the order of their distance to the target.
+   * @param start how many there are already
+   * @returns how many there are now
+   */
+  #collect(
+    found: Node[],
+    start: number,
+    first: number,
+    last: number,
+    bytes: Uint8Array,
+    at: number,
+    now: Millis,
+  ): number {
+    const target = prefix32(bytes, at);
+    let size = start;
     for (let i = first; i <= last; i++) {
-      for (const node of (this.#buckets[i] as Bucket).nodes) {
+      const { nodes } = this.#buckets[i] as Bucket;
+      for (let k = 0; k < nodes.length; k++) {
+        const node = nodes[k] as Node;
         if (!node.isGood(now) || node.isSilent) continue;
-        let at = found.length;
-        while (at > start && compareDistance(target, node.id, (found[at - 1] as Node).id) < 0) at--;
-        found.splice(at, 0, node);
+        let place = size++;
+        while (place > start && isCloser(node, found[place - 1] as Node, target, bytes, at)) {
+          found[place] = found[place - 1] as Node;
+          place--;
+        }
+        found[place] = node;
       }
     }
+    return size;
   }
 
   /** Every node in it. */
@@ -176,6 +210,12 @@ export class RoutingTable {
     }
     return new InfoHash(bytes);
   }
+}
+
+/** Is `a` closer than `b` to the hash at `at`, whose first 32 bits are `target`? */
+function isCloser(a: Node, b: Node, target: number, bytes: Uint8Array, at: number): boolean {
+  const [x, y] = [(a.prefix ^ target) >>> 0, (b.prefix ^ target) >>> 0];
+  return x === y ? compareDistanceAt(bytes, at, a.id, b.id) < 0 : x < y;
 }
 
 function newBucket(): Bucket {

@@ -139,6 +139,11 @@ export class Rpc {
     return this.#nodes.get(family);
   }
 
+  /** May this source ask once more now? Counts it if so. */
+  admits(source: AddressKey, now: Millis): boolean {
+    return this.#limit?.take(source, now) ?? true;
+  }
+
   /** How long an answer may take before one stops counting on it. */
   get lateMs(): Millis {
     return this.#requests.lateMs;
@@ -157,6 +162,11 @@ export class Rpc {
 
   #emit(to: Address, packet: Uint8Array): void {
     this.counters.sent++;
+    this.send(to, packet);
+  }
+
+  /** Queue a datagram that was counted already. */
+  send(to: Address, packet: Uint8Array): void {
     this.#outputs.push({ type: 'send', to, packet });
   }
 
@@ -196,14 +206,14 @@ export class Rpc {
         this.counters.unasked++;
         return;
       }
-    } else if (open.kind !== 'part' && this.#limit?.take(sourceKey(from.ip), now) === false) return;
+    } else if (open.kind !== 'part' && !this.admits(sourceKey(from.ip), now)) return;
 
     const message = readMessage(open);
     switch (message.type) {
       case 'part':
         if (!this.#assembler.part(message, from, now)) {
           this.counters.unasked++;
-          this.#limit?.take(sourceKey(from.ip), now);
+          this.admits(sourceKey(from.ip), now);
         }
         break;
       case 'error':

@@ -54,7 +54,7 @@ export class Server {
   readonly #policy: ValuePolicy;
   readonly #wallClock: WallClock;
   readonly #listensHere: (key: InfoHash) => boolean;
-  readonly #tokens: TokenMint;
+  readonly tokens: TokenMint;
   readonly #checks = new RateLimit(LIMITS.checksPerSource, LIMITS.checksTotal);
   readonly listeners = new RemoteListeners();
   readonly counters = {
@@ -81,7 +81,7 @@ export class Server {
     this.#policy = options.policy;
     this.#wallClock = options.wallClock;
     this.#listensHere = options.listensHere;
-    this.#tokens = new TokenMint(options.random, now);
+    this.tokens = new TokenMint(options.random, now);
   }
 
   /** Everything but `update`, which is for our own listens. */
@@ -176,7 +176,7 @@ export class Server {
     return {
       nodes4: wants4 ? this.#closest(4, target, now) : undefined,
       nodes6: wants6 ? this.#closest(6, target, now) : undefined,
-      token: this.#tokens.mint(from, now),
+      token: this.tokens.mint(from, now),
     };
   }
 
@@ -201,7 +201,7 @@ export class Server {
       this.#refuse(message, ERROR_CODE.badRequest, 'Put with no info_hash', from);
       return;
     }
-    if (!this.#tokens.isValid(token, from, now)) {
+    if (!this.tokens.isValid(token, from, now)) {
       this.#refuse(message, ERROR_CODE.unauthorized, 'Put with incorrect token', from);
       return;
     }
@@ -261,7 +261,7 @@ export class Server {
   #onRefresh(message: RefreshQuery, from: Address, now: Millis): void {
     this.counters.refreshes++;
     const { key, valueId, token } = message;
-    if (!this.#tokens.isValid(token, from, now)) {
+    if (!this.tokens.isValid(token, from, now)) {
       this.#refuse(message, ERROR_CODE.unauthorized, 'Put with incorrect token', from);
       return;
     }
@@ -282,7 +282,7 @@ export class Server {
       this.#refuse(message, ERROR_CODE.badRequest, 'Listen with no info_hash', from);
       return;
     }
-    if (!this.#tokens.isValid(token, from, now)) {
+    if (!this.tokens.isValid(token, from, now)) {
       this.#refuse(message, ERROR_CODE.unauthorized, 'Listen with incorrect token', from);
       return;
     }
@@ -292,7 +292,7 @@ export class Server {
       const listener = { key, node, sid, query, oldStyle };
       if (stored.length > 0) this.#pushValues(listener, stored, now);
     }
-    this.#rpc.reply(from, message.tid, { token: this.#tokens.mint(from, now) }, now);
+    this.#rpc.reply(from, message.tid, { token: this.tokens.mint(from, now) }, now);
   }
 
   /** Something changed in the storage: tell who listens, before the answer to the put that did it. */
@@ -308,7 +308,7 @@ export class Server {
       }
       this.counters.pushes++;
       const ids = change === 'refreshed' ? { refreshed: [value.id] } : { expired: [value.id] };
-      const update = { ...ids, token: this.#tokens.mint(node.address, now) };
+      const update = { ...ids, token: this.tokens.mint(node.address, now) };
       if (oldStyle) this.#rpc.oldUpdate(node.address, update, sid);
       else this.#rpc.request(node, { type: 'update', style: 0, sid, ...update }, {}, now);
     }
@@ -320,7 +320,7 @@ export class Server {
     now: Millis,
   ): void {
     const { key, node, sid, oldStyle } = listener;
-    const token = this.#tokens.mint(node.address, now);
+    const token = this.tokens.mint(node.address, now);
     for (const values of inPushes(stored)) {
       this.counters.pushes++;
       if (oldStyle) {

@@ -32,7 +32,7 @@ function ipOffset(ipBytes: number): number {
  * Sources remembered per socket: a DHT node hears the same few hundred neighbours again and again. About 200 bytes each.
  * Must be a power of two.
  */
-export const ADDRESS_CACHE_SIZE = 1024;
+export const ADDRESS_CACHE_SIZE = 4096;
 
 /**
  * Address objects by their sockaddr, so that a known source costs no allocation. Direct-mapped: a newcomer takes the

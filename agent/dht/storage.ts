@@ -1,6 +1,6 @@
 import type { Millis } from '../base/clock.ts';
 import type { AddressKey } from './addresses.ts';
-import type { InfoHash } from './infohash.ts';
+import { type InfoHash, prefix32 } from './infohash.ts';
 import { LIMITS } from './limits.ts';
 import { matches } from './query.ts';
 import type { Job, Scheduler } from './scheduler.ts';
@@ -60,6 +60,8 @@ export class Storage {
   readonly #limits: StorageLimits;
   readonly #onChange: (change: StorageChange, stored: StoredValue, now: Millis) => void;
   readonly #keys = new Map<string, StoredKey>();
+  /** How many keys begin with these 32 bits. */
+  readonly #prefixes = new Map<number, number>();
   readonly #sources = new Map<AddressKey, SourceShare>();
   #bytes = 0;
   #count = 0;
@@ -80,6 +82,11 @@ export class Storage {
 
   has(key: InfoHash): boolean {
     return this.#keys.has(key.key);
+  }
+
+  /** Quick and never wrong about "no": is there perhaps a value under the key that begins at `at`? */
+  mayHave(bytes: Uint8Array, at: number): boolean {
+    return this.#prefixes.has(prefix32(bytes, at));
   }
 
   find(key: InfoHash, id: bigint): StoredValue | undefined {
@@ -165,6 +172,8 @@ export class Storage {
     if (under === undefined) {
       under = { values: new Map(), bytes: 0 };
       this.#keys.set(key.key, under);
+      const prefix = prefix32(key.bytes, 0);
+      this.#prefixes.set(prefix, (this.#prefixes.get(prefix) ?? 0) + 1);
     }
     under.values.set(value.id, stored);
     this.#count++;
@@ -189,7 +198,7 @@ export class Storage {
     const under = this.#keys.get(key.key);
     if (under?.values.get(value.id) !== stored) return;
     under.values.delete(value.id);
-    if (under.values.size === 0) this.#keys.delete(key.key);
+    if (under.values.size === 0) this.#forgetKey(key);
     this.#count--;
     if (source === undefined) {
       this.#own--;
@@ -202,6 +211,14 @@ export class Storage {
     share.values.delete(stored);
     share.bytes -= packed.length;
     if (share.values.size === 0) this.#sources.delete(source);
+  }
+
+  #forgetKey(key: InfoHash): void {
+    this.#keys.delete(key.key);
+    const prefix = prefix32(key.bytes, 0);
+    const left = (this.#prefixes.get(prefix) ?? 1) - 1;
+    if (left === 0) this.#prefixes.delete(prefix);
+    else this.#prefixes.set(prefix, left);
   }
 
   #makeRoom(latest: StoredValue, now: Millis): void {

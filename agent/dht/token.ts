@@ -3,6 +3,7 @@ import { equalBytes } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { PROTOCOL } from './limits.ts';
+import type { Node } from './node.ts';
 import { sipHash128 } from './siphash.ts';
 
 /**
@@ -15,6 +16,8 @@ export class TokenMint {
   #secret: Uint8Array;
   #previous: Uint8Array;
   #changeAt: Millis;
+  /** Counts the secrets. */
+  #generation = 1;
 
   constructor(random: Random, now: Millis) {
     this.#random = random;
@@ -27,6 +30,16 @@ export class TokenMint {
   mint(address: Address, now: Millis): Uint8Array {
     this.#rotate(now);
     return sipHash128(this.#secret, input(address));
+  }
+
+  /** The token for a node at its address: computed once for each secret. */
+  mintFor(node: Node, now: Millis): Uint8Array {
+    this.#rotate(now);
+    if (node.token === undefined || node.tokenGeneration !== this.#generation) {
+      node.token = this.mint(node.address, now);
+      node.tokenGeneration = this.#generation;
+    }
+    return node.token;
   }
 
   isValid(token: Uint8Array | undefined, address: Address, now: Millis): boolean {
@@ -44,6 +57,7 @@ export class TokenMint {
     if (now < this.#changeAt) return;
     this.#previous = this.#secret;
     this.#secret = this.#random.bytes(16);
+    this.#generation++;
     this.#changeAt = this.#nextChange(now);
   }
 

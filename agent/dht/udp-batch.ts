@@ -131,9 +131,10 @@ class BatchSocket implements DatagramSocket {
         continue;
       }
       this.#stats.received++;
-      const at = vector.packetAt(i);
-      const packet = vector.bytes.subarray(at, at + vector.receivedBytes(i));
-      this.#options.onDatagram(packet, this.#sources.read(vector.bytes, vector.nameAt(i)));
+      this.#options.onDatagram(
+        vector.packet(i),
+        this.#sources.read(vector.bytes, vector.nameAt(i)),
+      );
     }
   }
 }

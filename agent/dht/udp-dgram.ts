@@ -1,15 +1,17 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { type Address, formatIp, parseIp } from '../base/address.ts';
-import { BoundedMap } from '../base/bounded.ts';
+import { type Address, formatIp, parseIp, sameAddress } from '../base/address.ts';
 import { errorCode } from '../base/errors.ts';
 import { bindError } from './bind-error.ts';
 import type { DatagramSocket, DatagramSocketOptions, DatagramStats } from './datagram-socket.ts';
 
-/** Sources remembered, so that a known one costs no parsing. About 300 bytes each. */
-const SOURCES = 1024;
+/** Addresses remembered, so that a known one is neither parsed nor written again. About 300 bytes each. A power of two. */
+const ADDRESSES = 4096;
 
 /** Datagrams that libuv may hold back while the kernel takes none. As many as the batched driver keeps. */
 export const PENDING_SENDS = 256;
+
+/** Above every datagram a DHT node writes (parts of 1305 bytes, opendht.md 6.2). Longer ones are copied one by one. */
+const SEND_SLOT_BYTES = 2048;
 
 /** Bytes asked for the kernel's queues, as in udp-kernel.ts. */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -44,7 +46,9 @@ class DgramSocket implements DatagramSocket {
   readonly port: number;
   readonly #options: DatagramSocketOptions;
   readonly #socket: Socket;
-  readonly #sources = new BoundedMap<string, Address>(SOURCES);
+  readonly #sources = new AddressTexts();
+  readonly #targets = new AddressTexts();
+  readonly #copies = new SendCopies();
   readonly #stats: DatagramStats = {
     received: 0,
     sent: 0,
@@ -77,8 +81,9 @@ class DgramSocket implements DatagramSocket {
       return;
     }
     this.#pendingSends++;
+    const text = this.#targets.textOf(to);
     // A copy: libuv may send later, and the caller may use its buffer again.
-    this.#socket.send(packet.slice(), to.port, formatIp(to.ip), this.#onSent);
+    this.#socket.send(this.#copies.of(packet), to.port, text, this.#onSent);
   }
 
   /** node:dgram hands each datagram to the kernel by itself. */
@@ -101,7 +106,7 @@ class DgramSocket implements DatagramSocket {
 
   readonly #onMessage = (packet: Uint8Array, info: RemoteInfo): void => {
     if (this.#closing !== undefined) return;
-    const from = this.#source(info);
+    const from = this.#sources.addressOf(info.address, info.port);
     if (from === undefined) return;
     this.#stats.received++;
     if (!this.#batchOpen) {
@@ -116,16 +121,68 @@ class DgramSocket implements DatagramSocket {
     this.#batchOpen = false;
     if (this.#closing === undefined) this.#options.onBatchEnd();
   };
+}
 
-  #source(info: RemoteInfo): Address | undefined {
-    const key = `${info.address} ${info.port}`;
-    const known = this.#sources.get(key);
-    if (known !== undefined) return known;
+/**
+ * Addresses with their text, which `node:dgram` speaks. Direct-mapped: a newcomer takes the place of whoever hashed to the
+ * same slot, so it is bounded by construction.
+ */
+class AddressTexts {
+  readonly #slots: ({ readonly address: Address; readonly text: string } | undefined)[] = new Array(
+    ADDRESSES,
+  ).fill(undefined);
+
+  /** @returns undefined for what is no address */
+  addressOf(text: string, port: number): Address | undefined {
+    let hash = port;
+    for (let i = text.length - 8; i < text.length; i++)
+      hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    const slot = (hash ^ (hash >>> 16)) & (ADDRESSES - 1);
+    const known = this.#slots[slot];
+    if (known !== undefined && known.address.port === port && known.text === text)
+      return known.address;
     // The zone of a link-local address ("%eth0") is not part of an Address.
-    const ip = parseIp(info.address.replace(/%.*$/, ''));
+    const ip = parseIp(text.replace(/%.*$/, ''));
     if (ip === undefined) return undefined;
-    const address = { ip, port: info.port };
-    this.#sources.set(key, address);
+    const address = { ip, port };
+    this.#slots[slot] = { address, text };
     return address;
+  }
+
+  textOf(address: Address): string {
+    const { ip, port } = address;
+    let hash = port;
+    for (let i = 0; i < ip.length; i++) hash = Math.imul(hash ^ (ip[i] as number), 0x01000193);
+    const slot = (hash ^ (hash >>> 16)) & (ADDRESSES - 1);
+    const known = this.#slots[slot];
+    if (known !== undefined && sameAddress(known.address, address)) return known.text;
+    const text = formatIp(ip);
+    this.#slots[slot] = { address, text };
+    return text;
+  }
+}
+
+/**
+ * Copies of datagrams that libuv may still hold. It sends in order and holds at most PENDING_SENDS, so a slot is free
+ * again by the time its turn comes round.
+ */
+class SendCopies {
+  readonly #memory = new Uint8Array((PENDING_SENDS + 1) * SEND_SLOT_BYTES);
+  /** The last view of each slot: datagrams of one kind have one length. */
+  readonly #views: (Uint8Array | undefined)[] = [];
+  #next = 0;
+
+  of(packet: Uint8Array): Uint8Array {
+    if (packet.length > SEND_SLOT_BYTES) return packet.slice();
+    const slot = this.#next;
+    this.#next = slot === PENDING_SENDS ? 0 : slot + 1;
+    const at = slot * SEND_SLOT_BYTES;
+    let view = this.#views[slot];
+    if (view === undefined || view.length !== packet.length) {
+      view = this.#memory.subarray(at, at + packet.length);
+      this.#views[slot] = view;
+    }
+    view.set(packet);
+    return view;
   }
 }

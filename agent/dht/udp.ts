@@ -125,12 +125,13 @@ export class DhtNode implements DhtClient {
         ip,
         port,
         onDatagram: (packet, from) => {
-          this.#batchNow ??= this.#clock.now();
+          this.#batchNow ??= this.#beginTurn();
           this.#dht.receive(packet, from, this.#batchNow);
+          this.#drain();
         },
         onBatchEnd: () => {
           this.#batchNow = undefined;
-          this.#turn(() => {});
+          this.#endTurn();
         },
       });
     } catch (error) {
@@ -226,9 +227,18 @@ export class DhtNode implements DhtClient {
 
   /** One turn: an input, then everything that comes out of it, then the next wake-up. */
   #turn(input: (now: Millis) => void): void {
+    input(this.#beginTurn());
+    this.#drain();
+    this.#endTurn();
+  }
+
+  #beginTurn(): Millis {
     const now = this.#clock.now();
     this.#dht.setWallClock(this.#clock.unixMs(), now);
-    input(now);
+    return now;
+  }
+
+  #drain(): void {
     // Before the start there is nowhere to send to: outputs wait in the engine, whose requests wait with them.
     if (!this.#running) return;
     for (let output = this.#dht.poll(); output !== undefined; output = this.#dht.poll()) {
@@ -239,6 +249,10 @@ export class DhtNode implements DhtClient {
         if (!this.#running) return;
       }
     }
+  }
+
+  #endTurn(): void {
+    if (!this.#running) return;
     for (const socket of this.#sockets.values()) socket.flush();
     this.#wakeUp.arm(this.#dht.nextTimeout());
   }

@@ -73,7 +73,8 @@ export class Lab {
     for (let output = this.dht.poll(); output !== undefined; output = this.dht.poll()) {
       if (output.type === 'event') this.events.push(output.event);
       else {
-        const { to, packet } = output;
+        const { to } = output;
+        const packet = output.packet.slice();
         this.sent.push({ to, packet, message: decodeMessage(packet), at: this.now });
       }
     }
