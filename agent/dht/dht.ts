@@ -7,7 +7,7 @@ import { Bootstrap } from './bootstrap.ts';
 import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import { FastPath, type FastReply } from './fast-path.ts';
 import type { InfoHash } from './infohash.ts';
-import { PROTOCOL } from './limits.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
 import { Maintenance } from './maintenance.ts';
 import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
@@ -38,6 +38,13 @@ export interface DhtOptions {
   readonly families: readonly Family[];
   readonly random: Random;
   readonly policy: ValuePolicy;
+  /**
+   * Use the network without being part of it: every message asks others not to keep us (opendht.md 15.3). Whoever asks
+   * us all the same is answered as by any node, stores included.
+   */
+  readonly client?: boolean;
+  /** Our address does not change: listens are renewed every 290 s, not every 20, and lost searches blame no line. */
+  readonly publicStable?: boolean;
   readonly storage?: Partial<StorageLimits>;
   /** Default true: so many queries a second and no more (opendht.md 18.1). */
   readonly rateLimit?: boolean;
@@ -46,6 +53,8 @@ export interface DhtOptions {
 interface FamilyState {
   readonly table: RoutingTable;
   readonly maintenance: Maintenance;
+  /** When a search last made us doubt all nodes. */
+  lostAt: Millis;
 }
 
 /**
@@ -58,6 +67,7 @@ interface FamilyState {
 export class Dht implements Engine<DhtEvent> {
   readonly id: InfoHash;
   readonly #random: Random;
+  readonly #publicStable: boolean;
   readonly #scheduler = new Scheduler();
   readonly #events = new EventQueue();
   readonly #rpc: Rpc;
@@ -74,12 +84,14 @@ export class Dht implements Engine<DhtEvent> {
   #clockOffset: Millis | undefined;
 
   constructor(options: DhtOptions, now: Millis) {
-    const { id, random, policy, network = 0, families } = options;
+    const { id, random, policy, network = 0, client = false, families } = options;
     this.id = id;
     this.#random = random;
+    this.#publicStable = options.publicStable ?? false;
     this.#rpc = new Rpc({
       self: id,
       network,
+      client,
       families,
       random,
       scheduler: this.#scheduler,
@@ -125,6 +137,7 @@ export class Dht implements Engine<DhtEvent> {
     this.#fastPath = new FastPath({
       self: id,
       network,
+      client,
       rpc: this.#rpc,
       tables,
       storage: this.#storage,
@@ -151,7 +164,7 @@ export class Dht implements Engine<DhtEvent> {
         now,
       );
       this.#searches.set(family, new Searches(this.#searchHost(family)));
-      this.#families.set(family, { table, maintenance });
+      this.#families.set(family, { table, maintenance, lostAt: Number.NEGATIVE_INFINITY });
     }
     this.#scheduleCleanUp(now);
   }
@@ -249,8 +262,14 @@ export class Dht implements Engine<DhtEvent> {
       scheduler: this.#scheduler,
       closestKnown: (key, count) => this.#rpc.nodes(family)?.closest(key, count) ?? [],
       isBootstrapping: () => this.#bootstrap.isPending,
+      listenRefreshMs: this.#publicStable
+        ? PROTOCOL.listenRefreshStableMs
+        : PROTOCOL.listenRefreshMs,
       ...this.#operations.searchHost(family),
       onFound: (now) => this.#updateState(now),
+      onTokenRefused: (node, token, now) =>
+        this.#searches.get(family)?.tokenRefused(node, token, now),
+      onLost: (now) => this.#onSearchLost(family, now),
     };
   }
 
@@ -307,9 +326,33 @@ export class Dht implements Engine<DhtEvent> {
     }
     for (const search of this.#searches.get(node.family) ?? []) {
       search.offer(node, now);
-      search.step(now);
+      search.resume(now);
     }
     this.#updateState(now);
+  }
+
+  #onSearchLost(family: Family, now: Millis): void {
+    const state = this.#families.get(family);
+    if (state === undefined || this.#publicStable) return;
+    if (now < state.lostAt + LIMITS.lostPauseMs) return;
+    state.lostAt = now;
+    this.connectivityChanged(family, now);
+  }
+
+  /**
+   * The line of `family` may be another one than before: whoever seemed gone is tried again, and our public address is
+   * to be told anew (opendht.md 14, 16). Call it when an interface changed; a search that lost all its nodes does.
+   */
+  connectivityChanged(family: Family, now: Millis): void {
+    this.#rpc.reported[family].clear();
+    this.#rpc.giveAnotherChance(family);
+    this.#families.get(family)?.maintenance.connectivityChanged(now);
+    this.#updateState(now);
+  }
+
+  /** Our own address in `family` as most others see it, without port; undefined until somebody said. */
+  publicAddress(family: Family): Uint8Array | undefined {
+    return this.#rpc.reported[family].mostReported;
   }
 
   #onNodeExpired(node: Node, now: Millis): void {
@@ -343,8 +386,10 @@ export class Dht implements Engine<DhtEvent> {
 
   /** Newly connected: get to know the nodes around us, and make ourselves known to them. */
   #findNeighbours(now: Millis): void {
-    for (const searches of this.#searches.values()) searches.open(this.id, now)?.find(now);
-    this.#stepSearches(now);
+    for (const searches of this.#searches.values()) {
+      searches.open(this.id, now)?.find(now);
+      for (const search of searches) search.resume(now);
+    }
   }
 
   #scheduleCleanUp(now: Millis): void {
@@ -361,8 +406,11 @@ export class Dht implements Engine<DhtEvent> {
   /** Sizes against their caps, and counters. */
   stats() {
     const [searches4, searches6] = [this.#searches.get(4), this.#searches.get(6)];
+    const { 4: reported4, 6: reported6 } = this.#rpc.reported;
     return {
       state: this.#state,
+      reportedAddresses4: reported4.size,
+      reportedAddresses6: reported6.size,
       jobs: this.#scheduler.size,
       buckets4: this.#families.get(4)?.table.buckets.length ?? 0,
       buckets6: this.#families.get(6)?.table.buckets.length ?? 0,

@@ -15,6 +15,7 @@ import type { TokenMint } from './token.ts';
 export interface FastPathOptions {
   readonly self: InfoHash;
   readonly network: number;
+  readonly client: boolean;
   readonly rpc: Rpc;
   readonly tables: ReadonlyMap<Family, RoutingTable>;
   readonly storage: Storage;
@@ -41,7 +42,8 @@ export class FastPath {
   readonly #storage: Storage;
   readonly #tokens: TokenMint;
   readonly #counters: Server['counters'];
-  readonly #network: number;
+  /** Messages of a client and in another network have an entry more, which neither scan nor writer knows. */
+  readonly #isPlain: boolean;
   readonly #scan = new QueryScan();
   readonly #writers: Readonly<Record<Family, ReplyWriter>>;
   readonly #closest: Node[] = [];
@@ -53,9 +55,9 @@ export class FastPath {
     packet: new Uint8Array(0),
   };
 
-  constructor({ self, network, rpc, tables, storage, server }: FastPathOptions) {
+  constructor({ self, network, client, rpc, tables, storage, server }: FastPathOptions) {
     this.#rpc = rpc;
-    this.#network = network;
+    this.#isPlain = network === 0 && !client;
     this.#tables = tables;
     this.#storage = storage;
     this.#tokens = server.tokens;
@@ -69,8 +71,7 @@ export class FastPath {
    */
   answer(packet: Uint8Array, from: Address, now: Millis): FastReply | null | undefined {
     const scan = this.#scan;
-    // Another network's queries carry `n`, which the scan does not know.
-    if (this.#network !== 0 || !scan.read(packet)) return undefined;
+    if (!this.#isPlain || !scan.read(packet)) return undefined;
     const family = familyOf(from);
     const node = this.#rpc.nodes(family)?.at(addressKey(from));
     if (node === undefined || !isPlainAsker(node, packet, scan.idAt, now)) return undefined;

@@ -55,6 +55,10 @@ export const PROTOCOL = {
   bucketRefreshMs: 10 * MINUTE,
   neighbourhoodChangedMs: 150 * SECOND,
   bootstrapFirstMs: 10 * SECOND,
+  /** A search is lost when that many of its closest nodes, or all, are gone. */
+  badNodesInRow: 25,
+  /** The same as `listenRefreshMs` for a node whose address does not change: 5 min less 10 s. */
+  listenRefreshStableMs: 290 * SECOND,
 } as const;
 
 /** Ours. */
@@ -95,6 +99,10 @@ export const LIMITS = {
   /** A node without a place in the table is offered to it when it speaks after such a pause. */
   offerPauseMs: SECOND,
   blacklist: 1024,
+  /** Different addresses of ours that others report, of each family; the reference's number. */
+  reportedAddresses: 32,
+  /** A lost search lets all nodes be tried again, yet not more often: a station without a line is to be quiet. */
+  lostPauseMs: 5 * MINUTE,
   /** Sources whose rate is remembered; those that have been quiet are forgotten first. */
   rateSources: 8192,
   /** Signatures and certificates of strangers checked in a second: an RSA-4096 check takes half a millisecond on a board. */

@@ -7,7 +7,7 @@ import { WANT_IPV4, WANT_IPV6 } from './message.ts';
 import type { Node } from './node.ts';
 import type { RoutingTable } from './routing-table.ts';
 import type { Rpc } from './rpc.ts';
-import type { Scheduler } from './scheduler.ts';
+import type { Job, Scheduler } from './scheduler.ts';
 
 export interface MaintenanceOptions {
   readonly self: InfoHash;
@@ -28,6 +28,7 @@ export class Maintenance {
   readonly #random: Random;
   readonly #want: readonly number[] | undefined;
   #verifying = 0;
+  #nextRound: Job;
 
   constructor(options: MaintenanceOptions, now: Millis) {
     this.#self = options.self;
@@ -36,13 +37,20 @@ export class Maintenance {
     this.#scheduler = options.scheduler;
     this.#random = options.random;
     this.#want = options.dualStack ? [WANT_IPV4, WANT_IPV6] : undefined;
-    this.#next(PROTOCOL.maintenanceFirstMs, now, (then) => this.#round(then));
+    this.#nextRound = this.#next(PROTOCOL.maintenanceFirstMs, now, (then) => this.#round(then));
     this.#next(PROTOCOL.cleanupMs, now, (then) => this.#cleanUp(then));
   }
 
-  #next(range: readonly [Millis, Millis], now: Millis, run: (now: Millis) => void): void {
+  #next(range: readonly [Millis, Millis], now: Millis, run: (now: Millis) => void): Job {
     const [least, most] = range;
-    this.#scheduler.schedule(now + least + this.#random.fraction() * (most - least), run);
+    return this.#scheduler.schedule(now + least + this.#random.fraction() * (most - least), run);
+  }
+
+  /** Our line may be another one now: look at once who is there (opendht.md 16). */
+  connectivityChanged(now: Millis): void {
+    this.#table.markStale();
+    this.#nextRound.cancel();
+    this.#round(now);
   }
 
   /** A node was heard or heard of: give it a place if there is one. */
@@ -87,7 +95,7 @@ export class Maintenance {
     // Few are known, and something is changing: a network that begins is soon complete.
     const busy = isSmall ? PROTOCOL.maintenanceFirstMs : PROTOCOL.maintenanceBusyMs;
     const range = refreshed || pinged ? busy : PROTOCOL.maintenanceIdleMs;
-    this.#next(range, now, (then) => this.#round(then));
+    this.#nextRound = this.#next(range, now, (then) => this.#round(then));
   }
 
   /** A bucket without an answer for long, or with nobody in it: look for an id in it. */

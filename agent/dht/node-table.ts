@@ -12,7 +12,7 @@ const EVICTION_TRIES = 32;
  * The known nodes of one family, by id and by address. The routing table, searches and listeners pick from here, so that
  * there is one object, and one state, for each node.
  */
-export class NodeTable {
+export class NodeTable implements Iterable<Node> {
   readonly #byId = new Map<string, Node>();
   // The way of nearly every datagram: the node that always speaks from this address, found without making a string.
   readonly #byAddress = new Map<AddressKey, Node>();
@@ -104,6 +104,10 @@ export class NodeTable {
       this.#byId.set(key, node);
     }
     return false;
+  }
+
+  [Symbol.iterator](): Iterator<Node> {
+    return this.#byId.values();
   }
 
   /** The up to `count` known nodes closest to `target` that can be asked, closest first. */

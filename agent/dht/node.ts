@@ -64,6 +64,14 @@ export class Node {
     return news;
   }
 
+  /** Our line may be another one now: if it seemed gone, it is to show anew whether it is there. */
+  giveAnotherChance(): void {
+    if (!this.expired) return;
+    this.expired = false;
+    this.lastReply = Number.NEGATIVE_INFINITY;
+    this.authFailures = 0;
+  }
+
   /** Answered lately and heard lately: the only kind of node that is given out to others. */
   isGood(now: Millis): boolean {
     return (

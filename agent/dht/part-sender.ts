@@ -1,6 +1,7 @@
 import type { Address } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
+import type { Envelope } from './message.ts';
 import { encodeMessage } from './message-encode.ts';
 import type { Job, Scheduler } from './scheduler.ts';
 
@@ -28,7 +29,7 @@ interface Run {
  */
 export class PartSender {
   readonly #scheduler: Scheduler;
-  readonly #network: number;
+  readonly #envelope: Pick<Envelope, 'network' | 'client'>;
   readonly #send: (to: Address, packet: Uint8Array) => void;
   #runs: Run[] = [];
   /** Where the first run stands. */
@@ -42,11 +43,11 @@ export class PartSender {
 
   constructor(
     scheduler: Scheduler,
-    network: number,
+    envelope: Pick<Envelope, 'network' | 'client'>,
     send: (to: Address, packet: Uint8Array) => void,
   ) {
     this.#scheduler = scheduler;
-    this.#network = network;
+    this.#envelope = envelope;
     this.#send = send;
   }
 
@@ -88,7 +89,7 @@ export class PartSender {
       to,
       encodeMessage({
         type: 'part',
-        network: this.#network,
+        ...this.#envelope,
         tid,
         pieces: [{ index: this.#index, offset, data: value.subarray(offset, end) }],
       }),

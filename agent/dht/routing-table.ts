@@ -182,6 +182,11 @@ export class RoutingTable {
     return size;
   }
 
+  /** Nothing is known to be there any more: maintenance will look at each bucket. */
+  markStale(): void {
+    for (const bucket of this.#buckets) bucket.lastReply = Number.NEGATIVE_INFINITY;
+  }
+
   /** Every node in it. */
   *nodes(): Generator<Node> {
     for (const bucket of this.#buckets) yield* bucket.nodes;

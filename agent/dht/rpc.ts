@@ -27,6 +27,7 @@ import { NodeTable } from './node-table.ts';
 import { PartAssembler } from './part-assembler.ts';
 import { fitInline, PartSender } from './part-sender.ts';
 import { RateLimit } from './rate-limit.ts';
+import { ReportedAddresses } from './reported-addresses.ts';
 import type { PendingRequest, RequestHandlers } from './request.ts';
 import { Requests } from './requests.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -66,6 +67,8 @@ export interface RpcHandlers {
 export interface RpcOptions {
   readonly self: InfoHash;
   readonly network: number;
+  /** Say in each message that nobody shall keep us. */
+  readonly client: boolean;
   readonly families: readonly Family[];
   readonly random: Random;
   readonly scheduler: Scheduler;
@@ -91,9 +94,12 @@ type Announcing =
 export class Rpc {
   readonly #self: InfoHash;
   readonly #network: number;
+  readonly #client: boolean;
   readonly #handlers: RpcHandlers;
   readonly #nodes = new Map<Family, NodeTable>();
   readonly #requests: Requests;
+  /** Our own address as others see it. */
+  readonly reported = { 4: new ReportedAddresses(4), 6: new ReportedAddresses(6) } as const;
   readonly #blacklist = new BoundedMap<AddressKey, true>(LIMITS.blacklist);
   readonly #limit: RateLimit | undefined;
   readonly #assembler: PartAssembler<Announcing>;
@@ -115,6 +121,7 @@ export class Rpc {
   constructor(options: RpcOptions) {
     this.#self = options.self;
     this.#network = options.network;
+    this.#client = options.client;
     this.#handlers = options.handlers;
     if (options.rateLimit ?? true)
       this.#limit = new RateLimit(PROTOCOL.requestsPerSource, PROTOCOL.requestsTotal);
@@ -129,8 +136,10 @@ export class Rpc {
     this.#assembler = new PartAssembler(options.scheduler, (header, values, now) =>
       this.#onWhole(header, values, now),
     );
-    this.#parts = new PartSender(options.scheduler, options.network, (to, packet) =>
-      this.#emit(to, packet),
+    this.#parts = new PartSender(
+      options.scheduler,
+      { network: options.network, client: options.client },
+      (to, packet) => this.#emit(to, packet),
     );
   }
 
@@ -257,6 +266,7 @@ export class Rpc {
       return;
     }
     this.#requests.measure(request, now);
+    this.reported[familyOf(from)].add(reply.seenIp);
     const node = nodes.heard(reply.id, from, true, now);
     if (reply.client) node.isClient = true;
     const isNews = !node.isGood(now);
@@ -386,7 +396,7 @@ export class Rpc {
   }
 
   #envelope(tid: number): Envelope {
-    return { tid, network: this.#network, version: VERSION_NAME };
+    return { tid, network: this.#network, client: this.#client, version: VERSION_NAME };
   }
 
   /** Take `node` for gone: all that waits for it fails at once. */
@@ -398,6 +408,12 @@ export class Rpc {
   blacklist(node: Node, now: Millis): void {
     this.#blacklist.set(addressKey(node.address), true);
     this.expire(node, now);
+  }
+
+  /** Whoever of `family` seems gone may show that it is there, those on the blacklist excepted. */
+  giveAnotherChance(family: Family): void {
+    for (const node of this.#nodes.get(family) ?? [])
+      if (!this.#blacklist.has(addressKey(node.address))) node.giveAnotherChance();
   }
 
   /** Its handlers are not called any more. */
@@ -423,6 +439,7 @@ export class Rpc {
       type: 'reply',
       tid,
       network: this.#network,
+      client: this.#client,
       version: VERSION_NAME,
       id: this.#self,
       valueId: content.valueId,

@@ -16,6 +16,8 @@ export interface SearchHost {
   closestKnown(key: InfoHash, count: number): readonly Node[];
   /** Nobody is known yet, but bootstrap nodes were asked. */
   isBootstrapping(): boolean;
+  /** Pause between two listens at a node. */
+  readonly listenRefreshMs: Millis;
   /** A new sid for pushes of `node` to `listen`. */
   openSocket(listen: ListenOperation, node: Node): number;
   closeSocket(sid: number): void;
@@ -26,6 +28,10 @@ export interface SearchHost {
   /** All nodes of the first round answered or were lost. Once for each put. */
   onPutDone(put: PutOperation, now: Millis): void;
   onFound(now: Millis): void;
+  /** `node` answered with 401. */
+  onTokenRefused(node: Node, token: Uint8Array, now: Millis): void;
+  /** The nodes of the search are gone, all of them: perhaps our line is. */
+  onLost(now: Millis): void;
 }
 
 /** Ask a node on behalf of a search, which goes on after each answer. undefined: too many requests are under way. */

@@ -7,7 +7,7 @@ import type { OutgoingQuery } from './rpc.ts';
 import type { SearchHost, SendRequest } from './search-host.ts';
 import { isUsableToken, type ListenState, type SearchNode } from './search-node.ts';
 
-/** The listens of a search: at the closest 4 nodes, renewed every 20 s with the sid they have there (opendht.md 9). */
+/** The listens of a search: at the closest 4 nodes, renewed all along with the sid they have there (opendht.md 9). */
 export class SearchListens {
   readonly #key: InfoHash;
   readonly #host: SearchHost;
@@ -50,7 +50,7 @@ export class SearchListens {
   nextAt(known: SearchNode, now: Millis): Millis {
     let next = Number.POSITIVE_INFINITY;
     for (const { request, confirmedAt } of known.listens.values()) {
-      const at = confirmedAt + PROTOCOL.listenRefreshMs;
+      const at = confirmedAt + this.#host.listenRefreshMs;
       if (request === undefined && at > now && at < next) next = at;
     }
     return next;
@@ -65,7 +65,7 @@ export class SearchListens {
       if (token === undefined) continue;
       for (const listen of this.#listens) {
         const state = known.listens.get(listen) ?? this.#openListen(known, listen);
-        if (state.request === undefined && now >= state.confirmedAt + PROTOCOL.listenRefreshMs)
+        if (state.request === undefined && now >= state.confirmedAt + this.#host.listenRefreshMs)
           this.#sendListen(known, listen, state, token, now);
       }
       if (++count === PROTOCOL.listenNodes) return;
@@ -110,8 +110,8 @@ export class SearchListens {
         if (code !== ERROR_CODE.unauthorized) {
           // Not to be tried again at once: it would be answered the same.
           state.confirmedAt = then;
-        } else if (known.refused(then)) {
-          this.#host.rpc.expire(known.node, then);
+        } else {
+          this.#host.onTokenRefused(known.node, token, then);
         }
       },
       onExpired: () => {

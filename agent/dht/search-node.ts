@@ -1,3 +1,4 @@
+import { equalBytes } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { PROTOCOL } from './limits.ts';
 import type { Node } from './node.ts';
@@ -46,13 +47,13 @@ export class SearchNode {
   }
 
   /**
-   * It refused our token: another one is needed.
-   * @returns whether that was once too often in a row
+   * It refused `token`: another one is needed.
+   * @returns false when that one is not in use any more
    */
-  refused(now: Millis): boolean {
+  forgetToken(token: Uint8Array, now: Millis): boolean {
+    if (this.#token === undefined || !equalBytes(this.#token, token)) return false;
     this.setToken(undefined, now);
-    this.node.authFailures++;
-    return this.node.authFailures > PROTOCOL.authFailures;
+    return true;
   }
 
   get staleAt(): Millis {

@@ -78,7 +78,7 @@ export class SearchPuts {
   #put(known: SearchNode, put: PutOperation, token: Uint8Array, now: Millis): void {
     const state: PutState = { request: undefined, acknowledgedAt: undefined, failed: false };
     const query: OutgoingQuery = { type: 'put', key: this.#key, created: put.created, token };
-    const handlers = this.#storing(known, put, state, () => {});
+    const handlers = this.#storing(known, put, state, token, () => {});
     state.request = this.#send(known, query, now, handlers, [put.packed]);
     if (state.request !== undefined) known.puts.set(put, state);
   }
@@ -87,6 +87,7 @@ export class SearchPuts {
     known: SearchNode,
     put: PutOperation,
     state: PutState,
+    token: Uint8Array,
     onNotFound: (now: Millis) => void,
   ): RequestHandlers {
     return {
@@ -102,12 +103,8 @@ export class SearchPuts {
         state.request = undefined;
         if (!this.#puts.has(put)) known.puts.delete(put);
         if (code === ERROR_CODE.unauthorized) {
-          if (known.refused(now)) {
-            state.failed = true;
-            this.#host.rpc.expire(known.node, now);
-          } else {
-            known.puts.delete(put);
-          }
+          known.puts.delete(put);
+          this.#host.onTokenRefused(known.node, token, now);
         } else if (code === ERROR_CODE.notFound) {
           onNotFound(now);
         } else {
@@ -150,7 +147,7 @@ export class SearchPuts {
           valueId: put.value.id,
           token,
         };
-        const handlers = this.#storing(known, put, state, again);
+        const handlers = this.#storing(known, put, state, token, again);
         state.request = this.#send(known, refresh, then, handlers);
       },
       onError: again,
@@ -167,9 +164,9 @@ export class SearchPuts {
   }
 
   /** Nobody was found for those that began at `since` or before. */
-  giveUp(since: Millis, now: Millis): void {
+  giveUp(since: Millis, nodes: readonly SearchNode[], now: Millis): void {
     for (const put of this.#puts)
-      if (put.startedAt <= since && !this.#settled.has(put)) this.#settle(put, [], now);
+      if (put.startedAt <= since && !this.#settled.has(put)) this.#settle(put, nodes, now);
   }
 
   /** The first round of a put is over. One that is permanent stays. */

@@ -28,6 +28,8 @@ export class Search {
   readonly #gets = new Set<GetOperation>();
   readonly #puts: SearchPuts;
   readonly #listens: SearchListens;
+  /** All nodes are gone: nobody is asked until one answers or something new is wanted (opendht.md 16). */
+  #isLost = false;
   /** When somebody asked for the nodes themselves. */
   #findingSince: Millis | undefined;
   #job: Job | undefined;
@@ -62,12 +64,12 @@ export class Search {
   /** Look for the nodes closest to the key, and no more. */
   find(now: Millis): void {
     this.#findingSince = now;
-    this.step(now);
+    this.resume(now);
   }
 
   addGet(get: GetOperation, now: Millis): void {
     this.#gets.add(get);
-    this.step(now);
+    this.resume(now);
   }
 
   removeGet(get: GetOperation): void {
@@ -77,7 +79,7 @@ export class Search {
 
   addPut(put: PutOperation, now: Millis): void {
     this.#puts.add(put);
-    this.step(now);
+    this.resume(now);
   }
 
   removePut(put: PutOperation): void {
@@ -86,7 +88,7 @@ export class Search {
 
   addListen(listen: ListenOperation, now: Millis): void {
     this.#listens.add(listen);
-    this.step(now);
+    this.resume(now);
   }
 
   removeListen(listen: ListenOperation): void {
@@ -117,12 +119,24 @@ export class Search {
     this.#listens.stopAt(known);
   }
 
+  /** `node` refused this token. @returns whether it is the one that we had from it */
+  forgetToken(node: Node, token: Uint8Array, now: Millis): boolean {
+    return this.#candidates.of(node)?.forgetToken(token, now) ?? false;
+  }
+
   /** A push came from `node` for one of our listens, or a reply with a token: it may be used. */
   tokenFrom(node: Node, token: Uint8Array | undefined, now: Millis): void {
     if (isUsableToken(token)) this.#candidates.of(node)?.setToken(token, now);
   }
 
+  /** There is somebody again, or something new to ask for. */
+  resume(now: Millis): void {
+    this.#isLost = false;
+    this.step(now);
+  }
+
   step(now: Millis): void {
+    if (this.#isLost) return;
     // Handlers may call back in; the step that is under way sees what they changed.
     if (this.#stepping) return;
     this.#stepping = true;
@@ -142,7 +156,7 @@ export class Search {
       this.#report(now);
     }
     this.#stepping = false;
-    if (!this.isIdle) this.#schedule(now);
+    if (!this.isIdle && !this.#isLost) this.#schedule(now);
   }
 
   // ---- what is started
@@ -241,6 +255,10 @@ export class Search {
       this.#giveUpWaiting(now);
       return;
     }
+    if (this.#isWithoutNodes(now)) {
+      this.#lose(now);
+      return;
+    }
     for (const get of this.#gets)
       if (closest.every((known) => known.answered.has(get))) this.#finishGet(get, now);
     this.#puts.report(closest, this.#candidates.all, now);
@@ -253,11 +271,32 @@ export class Search {
     }
   }
 
+  /**
+   * All nodes are gone, or the closest 25 are and none behind them gave a token: ids that others made up around the key do
+   * not end a search that knows a living node.
+   */
+  #isWithoutNodes(now: Millis): boolean {
+    const { all } = this.#candidates;
+    if (all.length === 0) return false;
+    return all.every((known, i) =>
+      i < PROTOCOL.badNodesInRow ? known.node.expired : known.token(now) === undefined,
+    );
+  }
+
+  /** Gets and puts end; listens and permanent puts wait for the next connection. */
+  #lose(now: Millis): void {
+    this.#isLost = true;
+    for (const get of this.#gets) this.#finishGet(get, now);
+    this.#puts.giveUp(now, this.#candidates.all, now);
+    this.#findingSince = undefined;
+    this.#host.onLost(now);
+  }
+
   /** Nobody is known, and the bootstrap is taking too long. */
   #giveUpWaiting(now: Millis): void {
     const since = now - LIMITS.searchPatienceMs;
     for (const get of this.#gets) if (get.startedAt <= since) this.#finishGet(get, now);
-    this.#puts.giveUp(since, now);
+    this.#puts.giveUp(since, this.#candidates.all, now);
     if (this.#findingSince !== undefined && this.#findingSince <= since)
       this.#findingSince = undefined;
   }

@@ -1,6 +1,7 @@
 import type { Millis } from '../base/clock.ts';
 import type { InfoHash } from './infohash.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
+import type { Node } from './node.ts';
 import { Search } from './search.ts';
 import type { SearchHost } from './search-host.ts';
 
@@ -52,6 +53,18 @@ export class Searches implements Iterable<Search> {
   #drop(search: Search): void {
     search.close();
     this.#searches.delete(search.key.key);
+  }
+
+  /**
+   * `node` refused a token with 401. The same one serves all keys, so all searches need another (opendht.md 7); it counts
+   * as one failure, however many requests were under way with it. A node that goes on refusing is given up.
+   */
+  tokenRefused(node: Node, token: Uint8Array, now: Millis): void {
+    let wasInUse = false;
+    for (const search of this) if (search.forgetToken(node, token, now)) wasInUse = true;
+    if (!wasInUse) return;
+    node.authFailures++;
+    if (node.authFailures > PROTOCOL.authFailures) this.#host.rpc.expire(node, now);
   }
 
   /** Forget those that have been idle for long. */

@@ -7,27 +7,18 @@ import { type Random, systemRandom } from '../base/random.ts';
 import { type Family, familyOf } from './addresses.ts';
 import type { DhtClient, DhtOperation, PutOptions, PutResult } from './client.ts';
 import { type DatagramSocket, openDatagramSocket } from './datagram-socket.ts';
-import { Dht } from './dht.ts';
+import { Dht, type DhtOptions } from './dht.ts';
 import type { DhtEvent, DhtState } from './events.ts';
 import type { InfoHash } from './infohash.ts';
 import type { OperationId } from './operation.ts';
-import type { StorageLimits } from './storage.ts';
 import type { Query, Value } from './value.ts';
-import type { ValuePolicy } from './value-types.ts';
 
-export interface DhtNodeOptions {
-  readonly id: InfoHash;
-  /** 0 is the main network. */
-  readonly network?: number;
+export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> {
   /** Own addresses as text, at most one of each family: `127.0.0.1`, or `0.0.0.0` and `::` for all. */
   readonly bind: readonly string[];
   /** The same for both families. 0: any free port. */
   readonly port: number;
   readonly bootstrap?: readonly HostPort[];
-  readonly policy: ValuePolicy;
-  readonly storage?: Partial<StorageLimits>;
-  /** Default true: so many queries a second and no more (opendht.md 18.1). false: for benchmarks and trusted networks. */
-  readonly rateLimit?: boolean;
   readonly onState?: (state: DhtState) => void;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -69,19 +60,9 @@ export class DhtNode implements DhtClient {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLogger;
-    const { id, network = 0, policy, random = systemRandom } = options;
-    this.#dht = new Dht(
-      {
-        id,
-        network,
-        families: options.bind.map((text) => familyOf({ ip: bindIp(text), port: 0 })),
-        random,
-        policy,
-        rateLimit: options.rateLimit ?? true,
-        ...(options.storage === undefined ? {} : { storage: options.storage }),
-      },
-      this.#clock.now(),
-    );
+    const families = options.bind.map((text) => familyOf({ ip: bindIp(text), port: 0 }));
+    const { random = systemRandom } = options;
+    this.#dht = new Dht({ ...options, families, random }, this.#clock.now());
     this.#wakeUp = new WakeUp(this.#clock, () => this.#turn((now) => this.#dht.timeout(now)));
   }
 

@@ -307,7 +307,7 @@ describe('half-received messages', () => {
 test('parts to be sent wait in a bounded queue, a burst at a time', () => {
   const scheduler = new Scheduler();
   let sent = 0;
-  const sender = new PartSender(scheduler, 0, () => sent++);
+  const sender = new PartSender(scheduler, {}, () => sent++);
   for (let i = 0; i < 100; i++) sender.send(addressOf(1), i, [new Uint8Array(60_000)], 0);
   expect(sent).toBe(LIMITS.partBurst);
   expect(sender.queuedBytes).toBeLessThanOrEqual(LIMITS.partQueueBytes);

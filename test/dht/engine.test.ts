@@ -1,87 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import type { Address } from '../../agent/base/address.ts';
 import { toHex } from '../../agent/base/bytes.ts';
 import { compactNode } from '../../agent/dht/addresses.ts';
-import type { InfoHash } from '../../agent/dht/infohash.ts';
 import { LIMITS, PROTOCOL } from '../../agent/dht/limits.ts';
 import type { Message, Reply } from '../../agent/dht/message.ts';
 import { encodeMessage } from '../../agent/dht/message-encode.ts';
 import { packValue } from '../../agent/dht/value-codec.ts';
 import { plainValue } from '../sim/world.ts';
-import { addressOf, hash, Lab, PROBE, PROBE_ID, type Sent } from './lab.ts';
-
-/** A peer whose answers a test writes. */
-interface Peer {
-  readonly id: InfoHash;
-  readonly address: Address;
-  /** undefined: silence. `true`: what any node would say. */
-  readonly answer: (message: Message) => Partial<Reply> | undefined;
-}
-
-const TOKEN = Uint8Array.of(1, 2, 3, 4);
-const KEY = hash(0x77);
-
-const polite = (message: Message): Partial<Reply> =>
-  message.type === 'find' || message.type === 'get' ? { token: TOKEN } : {};
-
-function peer(number: number, answer: Peer['answer'] = polite): Peer {
-  return { id: hash(number), address: addressOf(number), answer };
-}
-
-/** Let `ms` pass with `peers` answering. @returns all that was sent */
-function converse(lab: Lab, peers: readonly Peer[], ms: number): Sent[] {
-  const all: Sent[] = [];
-  const end = lab.now + ms;
-  const serve = () => {
-    for (let sent = lab.take(); sent.length > 0; sent = lab.take()) {
-      all.push(...sent);
-      for (const { to, message } of sent) {
-        const { tid } = message;
-        const at = peers.find(
-          ({ address }) => address.port === to.port && toHex(address.ip) === toHex(to.ip),
-        );
-        const isQuery =
-          message.type !== 'reply' && message.type !== 'error' && message.type !== 'part';
-        const answer = isQuery ? at?.answer(message) : undefined;
-        if (at === undefined || answer === undefined) continue;
-        const error = (answer as { error?: number }).error;
-        const reply: Message =
-          error === undefined
-            ? { type: 'reply', tid, id: at.id, ...answer }
-            : { type: 'error', tid, id: at.id, code: error, text: '' };
-        lab.receive(encodeMessage(reply), at.address);
-      }
-    }
-  };
-  serve();
-  while (lab.now < end) {
-    lab.run(Math.min(50, end - lab.now));
-    serve();
-  }
-  return all;
-}
-
-/** An engine that is connected to `peers`. */
-function connected(peers: readonly Peer[]): Lab {
-  const lab = new Lab();
-  lab.dht.setWallClock(1_795_219_200_000, lab.now);
-  lab.turn((dht, now) =>
-    dht.bootstrap(
-      peers.map(({ address }) => address),
-      now,
-    ),
-  );
-  converse(lab, peers, 200);
-  return lab;
-}
-
-const of = (sent: readonly Sent[], type: Message['type'], to?: Peer) =>
-  sent.filter(
-    ({ message, ...s }) =>
-      message.type === type && (to === undefined || toHex(s.to.ip) === toHex(to.address.ip)),
-  );
-
-const gaps = (sent: readonly Sent[]) => sent.slice(1).map(({ at }, i) => at - (sent[i]?.at ?? 0));
+import { addressOf, hash, Lab, PROBE, PROBE_ID } from './lab.ts';
+import { connected, converse, gaps, KEY, of, type Peer, peer, polite, TOKEN } from './peers.ts';
 
 describe('a request', () => {
   test('is sent three times with the same bytes, after 1 and then 2 seconds and a bit', () => {
