@@ -9,10 +9,11 @@ import type { DhtOperation } from './dht/client.ts';
 import { INFOHASH_BYTES } from './dht/infohash.ts';
 import { VALUE_TYPE } from './dht/value.ts';
 import type { DeviceCertificate } from './identity/certificate.ts';
-import type { Content } from './identity/envelope.ts';
+import type { Content, ReceivedContent } from './identity/envelope.ts';
 import { inboxKey } from './identity/inbox.ts';
-import type { ReceivedContent } from './identity/sealed-listener.ts';
-import type { SecureDht, SecurePut } from './identity/secure-dht.ts';
+
+import type { SecureDht } from './identity/secure-dht.ts';
+import type { SecurePut } from './identity/value-writer.ts';
 import type { TextPost } from './message-desk.ts';
 
 /** User type of our call signals; inside the encryption, so only the receiver reads it. */

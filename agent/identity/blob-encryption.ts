@@ -1,4 +1,10 @@
-import { constants, createCipheriv, createDecipheriv, publicEncrypt } from 'node:crypto';
+import {
+  constants,
+  createCipheriv,
+  createDecipheriv,
+  type KeyObject,
+  publicEncrypt,
+} from 'node:crypto';
 import { concatBytes } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
@@ -27,9 +33,8 @@ export function encryptBlob(
 ): Uint8Array {
   const key = importPublicKey(publicKeyDer);
   const blockBytes = Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8);
-  // The padding's own random bytes come from OpenSSL.
-  const toKey = (message: Uint8Array) =>
-    publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, message);
+  if (blockBytes < AES_KEY_BYTES + PADDING_BYTES) throw new DecodeError('an RSA key too small');
+  const toKey = (message: Uint8Array) => encryptBlock(message, key);
   if (plain.length <= blockBytes - PADDING_BYTES) return new Uint8Array(toKey(plain));
   const aesKey = random.bytes(AES_KEY_BYTES);
   const iv = random.bytes(IV_BYTES);
@@ -38,6 +43,16 @@ export function encryptBlob(
   const blob = concatBytes(toKey(aesKey), iv, body, cipher.getAuthTag());
   aesKey.fill(0);
   return blob;
+}
+
+/** The padding's own random bytes come from OpenSSL. */
+function encryptBlock(message: Uint8Array, key: KeyObject): Uint8Array {
+  try {
+    return publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, message);
+  } catch {
+    // An even modulus, for one: somebody has published it.
+    throw new DecodeError('an RSA key that does not work');
+  }
 }
 
 /**

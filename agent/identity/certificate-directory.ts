@@ -1,31 +1,18 @@
 import { BoundedMap } from '../base/bounded.ts';
-import { equalBytes, toHex } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
-import { DecodeError } from '../base/errors.ts';
-import type { DhtClient, DhtOperation } from '../dht/client.ts';
-import type { InfoHash } from '../dht/infohash.ts';
-import { type Query, VALUE_TYPE, type Value } from '../dht/value.ts';
+import type { DhtClient } from '../dht/client.ts';
+import { type DeviceCertificate, verifyDeviceChain } from './certificate.ts';
+import { CertificateSearch } from './certificate-search.ts';
+import { certificateChainOf } from './certificate-value.ts';
+import type { KeyIds } from './keys.ts';
 import {
-  certificateKey,
-  type DeviceCertificate,
-  parseChain,
-  verifyDeviceChain,
-} from './certificate.ts';
-import { certificateKeys, type DeviceKeyIds } from './certificate-value.ts';
-import { longKeyId, shortKeyId } from './keys.ts';
-import {
-  MAX_CERTIFICATES_PER_LOOKUP,
   MAX_KNOWN_CERTIFICATES,
   MAX_KNOWN_LOOKUPS,
   MAX_STRANGER_CERTIFICATES,
   MAX_STRANGER_LOOKUPS,
   STRANGER_FRESH_MS,
 } from './limits.ts';
-
-const CERTIFICATES: Query = {
-  where: [{ field: 'type', value: VALUE_TYPE.certificate }],
-  select: [],
-};
 
 export interface CertificateDirectoryOptions {
   readonly dht: DhtClient;
@@ -68,7 +55,7 @@ export class CertificateDirectory {
   }
 
   /** What is remembered. */
-  get({ shortId, longId }: DeviceKeyIds): DeviceCertificate | undefined {
+  get({ shortId, longId }: KeyIds): DeviceCertificate | undefined {
     const deviceId = longId === undefined ? undefined : toHex(longId);
     const fits = (device: DeviceCertificate) =>
       (shortId === undefined || shortId.equals(device.shortId)) &&
@@ -96,7 +83,7 @@ export class CertificateDirectory {
    * @param accountId only a certificate under this account will do, and the look-up counts as one of ours, not as a stranger's
    * @returns undefined when there is none, or too many look-ups for strangers run already
    */
-  async find(ids: DeviceKeyIds, accountId?: string): Promise<DeviceCertificate | undefined> {
+  async find(ids: KeyIds, accountId?: string): Promise<DeviceCertificate | undefined> {
     const remembered = this.get(ids);
     if (remembered !== undefined && (accountId ?? remembered.accountId) === remembered.accountId) {
       if (accountId !== undefined) this.#remember(remembered, true);
@@ -104,7 +91,7 @@ export class CertificateDirectory {
     }
     const name = `${ids.shortId?.hex ?? ''} ${toHex(ids.longId ?? new Uint8Array())} ${accountId ?? ''}`;
     const running = this.#lookups.get(name) ?? this.#start(name, ids, accountId);
-    return running?.result;
+    return running?.search.result;
   }
 
   stats() {
@@ -119,10 +106,10 @@ export class CertificateDirectory {
 
   /** End all look-ups; they give undefined. */
   close(): void {
-    for (const lookup of this.#lookups.values()) lookup.finish(undefined);
+    for (const lookup of this.#lookups.values()) lookup.search.finish(undefined);
   }
 
-  #start(name: string, ids: DeviceKeyIds, accountId: string | undefined): Lookup | undefined {
+  #start(name: string, ids: KeyIds, accountId: string | undefined): Lookup | undefined {
     const isOurs = accountId !== undefined;
     const limit = isOurs ? MAX_KNOWN_LOOKUPS : MAX_STRANGER_LOOKUPS;
     const group = [...this.#lookups.values()].filter((lookup) => lookup.isOurs === isOurs);
@@ -131,26 +118,27 @@ export class CertificateDirectory {
       return undefined;
     }
     this.#counters.lookups++;
-    const lookup = new Lookup(isOurs, (found) => {
-      this.#lookups.delete(name);
-      if (found === undefined) return;
-      this.#counters.found++;
-      this.#remember(found, isOurs);
+    const search = new CertificateSearch<DeviceCertificate>({
+      dht: this.#options.dht,
+      ids,
+      examine: (value, running) => {
+        const found = verifyDeviceChain(certificateChainOf(value, ids), this.#options.unixMs());
+        if ((accountId ?? found.accountId) !== found.accountId) return;
+        if (isOurs || this.#options.isKnownAccount(found.accountId)) running.finish(found);
+        else running.candidate ??= found;
+      },
+      onFinished: (found) => {
+        this.#lookups.delete(name);
+        if (found === undefined) return;
+        this.#counters.found++;
+        this.#remember(found, isOurs);
+      },
+      onBad: () => this.#counters.badCertificates++,
+      onLimit: () => this.#counters.refusedByLimit++,
     });
+    const lookup = { isOurs, search };
     this.#lookups.set(name, lookup);
-    let examined = 0;
-    lookup.run(this.#options.dht, certificateKeys(ids), (value) => {
-      examined++;
-      if (examined > MAX_CERTIFICATES_PER_LOOKUP) {
-        this.#counters.refusedByLimit++;
-        return;
-      }
-      const certificate = this.#verify(value, ids);
-      if (certificate === undefined) return;
-      if ((accountId ?? certificate.accountId) !== certificate.accountId) return;
-      if (isOurs || this.#options.isKnownAccount(certificate.accountId)) lookup.finish(certificate);
-      else lookup.candidate ??= certificate;
-    });
+    search.run();
     return lookup;
   }
 
@@ -164,80 +152,15 @@ export class CertificateDirectory {
       this.#strangers.delete(id);
     } else this.#strangers.set(id, { device: certificate, foundAt: this.#options.now() });
   }
+}
 
-  #verify(value: Value, { shortId, longId }: DeviceKeyIds): DeviceCertificate | undefined {
-    if (value.kind !== 'plain' || value.type !== VALUE_TYPE.certificate) return undefined;
-    try {
-      const chain = parseChain(value.data);
-      // Before any signature is checked.
-      const key = chain[0] === undefined ? new Uint8Array() : certificateKey(chain[0]);
-      const fits =
-        (shortId === undefined || shortId.equals(shortKeyId(key))) &&
-        (longId === undefined || equalBytes(longId, longKeyId(key)));
-      if (fits) return verifyDeviceChain(chain, this.#options.unixMs());
-      this.#counters.badCertificates++;
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      this.#counters.badCertificates++;
-      return undefined;
-    }
-  }
+interface Lookup {
+  /** For an account that we asked for, not for a stranger's. */
+  readonly isOurs: boolean;
+  readonly search: CertificateSearch<DeviceCertificate>;
 }
 
 interface Stranger {
   readonly device: DeviceCertificate;
   readonly foundAt: Millis;
-}
-
-/** One search under up to two keys, until a certificate is taken or both have ended. */
-class Lookup {
-  readonly isOurs: boolean;
-  readonly result: Promise<DeviceCertificate | undefined>;
-  /** What is taken if nothing better comes. */
-  candidate: DeviceCertificate | undefined;
-  readonly #settle: (found: DeviceCertificate | undefined) => void;
-  #operations: DhtOperation[] = [];
-  #isFinished = false;
-
-  constructor(isOurs: boolean, onFinished: (found: DeviceCertificate | undefined) => void) {
-    this.isOurs = isOurs;
-    let resolve: (found: DeviceCertificate | undefined) => void = () => {};
-    this.result = new Promise((settle) => {
-      resolve = settle;
-    });
-    this.#settle = (found) => {
-      onFinished(found);
-      resolve(found);
-    };
-  }
-
-  run(dht: DhtClient, keys: readonly InfoHash[], onValue: (value: Value) => void): void {
-    let open = keys.length;
-    for (const key of keys) {
-      if (this.#isFinished) return;
-      const operation = dht.get(
-        key,
-        CERTIFICATES,
-        (value) => {
-          if (!this.#isFinished) onValue(value);
-        },
-        () => {
-          open--;
-          if (open === 0) this.finish(this.candidate);
-        },
-      );
-      this.#operations.push(operation);
-      // A client may answer at once from what it stores itself.
-      if (this.#isFinished) operation.cancel();
-    }
-  }
-
-  finish(found: DeviceCertificate | undefined): void {
-    if (this.#isFinished) return;
-    this.#isFinished = true;
-    for (const operation of this.#operations) operation.cancel();
-    this.#operations = [];
-    this.#settle(found);
-  }
 }

@@ -1,19 +1,15 @@
+import type { X509Certificate } from 'node:crypto';
 import { utf8 } from '../base/bytes.ts';
+import { DecodeError } from '../base/errors.ts';
 import { InfoHash } from '../dht/infohash.ts';
 import { MsgpackWriter } from '../dht/msgpack-writer.ts';
-import { type PlainValue, VALUE_TYPE } from '../dht/value.ts';
-import type { DeviceCertificate } from './certificate.ts';
+import { type PlainValue, type Query, VALUE_TYPE, type Value } from '../dht/value.ts';
+import { certificateKey, type DeviceCertificate, parseChain } from './certificate.ts';
+import { fitsKeyIds, type KeyIds } from './keys.ts';
 import { CERTIFICATE_VALUE_ID } from './limits.ts';
 
-/** Ids of a device's key, one or both. */
-export interface DeviceKeyIds {
-  readonly shortId?: InfoHash;
-  /** 32 bytes. */
-  readonly longId?: Uint8Array;
-}
-
-/** Under which two keys a device's certificate is published, and looked for (opendht.md 13.6). */
-export function certificateKeys({ shortId, longId }: DeviceKeyIds): InfoHash[] {
+/** Under which keys the certificate of a key is published, and looked for (opendht.md 13.6). */
+export function certificateKeys({ shortId, longId }: KeyIds): InfoHash[] {
   return [
     ...(shortId === undefined ? [] : [shortId]),
     ...(longId === undefined ? [] : [InfoHash.of(longId)]),
@@ -24,4 +20,25 @@ export function certificateKeys({ shortId, longId }: DeviceKeyIds): InfoHash[] {
 export function certificateValue(device: DeviceCertificate): PlainValue {
   const data = new MsgpackWriter().bin(utf8(device.chainPem)).finish();
   return { kind: 'plain', id: CERTIFICATE_VALUE_ID, type: VALUE_TYPE.certificate, data };
+}
+
+/** Gets the certificates under a key, and nothing else that lies there. */
+export const CERTIFICATES: Query = {
+  where: [{ field: 'type', value: VALUE_TYPE.certificate }],
+  select: [],
+};
+
+/**
+ * The chain in a certificate value, leaf first. That its key has the wanted ids is checked before any signature; nothing else
+ * is checked here.
+ * @throws {DecodeError}
+ */
+export function certificateChainOf(value: Value, ids: KeyIds): readonly X509Certificate[] {
+  if (value.kind !== 'plain' || value.type !== VALUE_TYPE.certificate)
+    throw new DecodeError('not a certificate');
+  const chain = parseChain(value.data);
+  const [leaf] = chain;
+  if (leaf === undefined || !fitsKeyIds(certificateKey(leaf), ids))
+    throw new DecodeError('a certificate for another key');
+  return chain;
 }

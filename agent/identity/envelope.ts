@@ -16,12 +16,25 @@ export interface Content {
   readonly userType?: string;
 }
 
+/** What an application gets of a value. */
+export interface ReceivedContent extends Content {
+  readonly valueId: bigint;
+}
+
+export function receivedContent({ id, type, data, userType }: PlainValue): ReceivedContent {
+  return { valueId: id, type, data, ...(userType !== undefined && { userType }) };
+}
+
 /** Who signed a value. Says nothing yet of whose device that is: see certificate.ts. */
 export interface Author {
   readonly publicKeyDer: Uint8Array;
   readonly shortId: InfoHash;
   /** 32 bytes. */
   readonly longId: Uint8Array;
+}
+
+export function authorOf(publicKeyDer: Uint8Array): Author {
+  return { publicKeyDer, shortId: shortKeyId(publicKeyDer), longId: longKeyId(publicKeyDer) };
 }
 
 export interface SignOptions {
@@ -109,15 +122,7 @@ export async function openValue(
   if (signed.to === undefined || !signed.to.equals(shortKeyId(key.publicKeyDer)))
     throw new SealError('misaddressed');
   if (!verifier.verify(value)) throw new SealError('bad-signature');
-  const publicKeyDer = signed.owner;
-  return {
-    value,
-    author: {
-      publicKeyDer,
-      shortId: shortKeyId(publicKeyDer),
-      longId: longKeyId(publicKeyDer),
-    },
-  };
+  return { value, author: authorOf(signed.owner) };
 }
 
 function unpack(plain: Uint8Array, id: bigint): PlainValue {

@@ -1,7 +1,8 @@
 import { createHash, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
+import { equalBytes, fromHex } from '../base/bytes.ts';
 import type { Clock, Millis } from '../base/clock.ts';
-import { DecodeError } from '../base/errors.ts';
+import { AgentError, DecodeError } from '../base/errors.ts';
 import { InfoHash } from '../dht/infohash.ts';
 import { MAX_RSA_BITS, MAX_RSA_EXPONENT, RSA_BITS } from './limits.ts';
 
@@ -13,6 +14,33 @@ export function shortKeyId(publicKeyDer: Uint8Array): InfoHash {
 /** Long key id, 32 bytes: SHA-256 of the same. A device's id is its key's, in hex. */
 export function longKeyId(publicKeyDer: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(publicKeyDer).digest());
+}
+
+/** Ids of a public key, one or both; the long one has 32 bytes. */
+export type KeyIds =
+  | { readonly shortId: InfoHash; readonly longId?: Uint8Array }
+  | { readonly shortId?: InfoHash; readonly longId: Uint8Array };
+
+/**
+ * A key id as people write it.
+ * @param text 40 hex digits: the short id; 64: the long one
+ * @throws {AgentError} `bad-key-id` for anything else
+ */
+export function parseKeyId(text: string): KeyIds {
+  if (/^[0-9a-f]{40}$/i.test(text)) return { shortId: InfoHash.fromHex(text) };
+  if (/^[0-9a-f]{64}$/i.test(text)) return { longId: fromHex(text) };
+  throw new AgentError(
+    'bad-key-id',
+    `${JSON.stringify(text)} is no key id`,
+    'give the short id (40 hex digits) or the long one (64)',
+  );
+}
+
+export function fitsKeyIds(publicKeyDer: Uint8Array, { shortId, longId }: KeyIds): boolean {
+  return (
+    (shortId === undefined || shortId.equals(shortKeyId(publicKeyDer))) &&
+    (longId === undefined || equalBytes(longId, longKeyId(publicKeyDer)))
+  );
 }
 
 /** DER SubjectPublicKeyInfo of a public key, or of the public half of a private one. */

@@ -10,10 +10,12 @@ export const CERTIFICATE_LIFETIME_MS = 10 * 365 * 24 * 3600_000;
 export const CERTIFICATE_VALUE_ID = 1n;
 /** A stored value's data, signature and user type together (opendht.md 6.4). */
 export const MAX_VALUE_BYTES = 65536;
+/** Sequence numbers are 16 bits and do not wrap (opendht.md 10). */
+export const MAX_SEQ = 0xffff;
 
 // --- ours
 
-/** Content of one sealed or signed value: leaves room for owner, signature, RSA block and names in 64 KiB. */
+/** Data and user type of one signed or encrypted value: leaves room for owner, signature, RSA block and names in 64 KiB. */
 export const MAX_CONTENT_BYTES = 60_000;
 
 /**
@@ -42,13 +44,31 @@ export const CLOCK_TOLERANCE_MS = 24 * 3600_000;
 /** A worker thread that stands in for libcrypto costs 8 MB: ended after this much idleness. */
 export const WORKER_IDLE_MS = 10_000;
 
+/** Values that are being signed or encrypted, or wait for that: a put of 60 KB each makes 8 MB. */
+export const MAX_PUTS_IN_WORK = 128;
+/** Places of own signed values whose last sequence number is remembered: as many as the DHT keeps of our own. */
+export const MAX_REMEMBERED_PUTS = 1024;
+
+/** Keys listened to with `listen`, and gets that run at a time: the daemon's own and those of people at the command line. */
+export const MAX_READS = 128;
+/** Values of one read whose sequence number, or expiry, is still waited for: as many as the DHT itself remembers. */
+export const MAX_READ_VALUES = 4096;
+/** Public keys that are remembered, of some 550 bytes each. */
+export const MAX_KNOWN_KEYS = 512;
+/** Public keys that are looked up at a time. */
+export const MAX_KEY_LOOKUPS = 32;
+
 /** Keys listened to with `listenSealed`: the inbox, the two of Jami, and some per call. */
 export const MAX_LISTENS = 32;
-/** Sealed values per key that wait for the RSA key, of up to 64 KB each; over it the oldest goes. */
-export const MAX_WAITING_PER_KEY = 32;
-/** A key with more waiting than this is served newest first: see open-queue.ts. */
+/** Encrypted values of one listen or get that wait for the RSA key: on a board the last of them waits ten seconds. */
+export const MAX_WAITING_PER_LANE = 128;
+/** Bytes of all encrypted values that wait: 64 of the largest, or some thousand call signals. */
+export const MAX_WAITING_BYTES = 4 * 2 ** 20;
+/** A lane with more waiting than this is served newest first: see open-queue.ts. */
 export const IN_ORDER_WAITING = 4;
-/** Sealed values that were opened or found to be junk, remembered so that a repetition costs nothing. */
+/** Encrypted values that were found to be junk, remembered so that a repetition costs a hash: 150 bytes each. */
+export const MAX_REMEMBERED_JUNK = 1024;
+/** Sealed values that reached the application, remembered so that it hears of each once: 150 bytes each. */
 export const MAX_REMEMBERED_VALUES = 1024;
 
 /**

@@ -1,64 +1,37 @@
-import { createHash } from 'node:crypto';
 import { BoundedMap } from '../base/bounded.ts';
 import { AgentError } from '../base/errors.ts';
 import type { DhtClient, DhtOperation } from '../dht/client.ts';
 import type { InfoHash } from '../dht/infohash.ts';
-import type { EncryptedValue, Value } from '../dht/value.ts';
+import type { Value } from '../dht/value.ts';
 import type { DeviceCertificate } from './certificate.ts';
 import type { CertificateDirectory } from './certificate-directory.ts';
-import {
-  type Content,
-  type OpenedValue,
-  openValue,
-  SealError,
-  type SealFailure,
-} from './envelope.ts';
-import {
-  MAX_LISTENS,
-  MAX_REMEMBERED_VALUES,
-  MAX_VALUE_BYTES,
-  MAX_WAITING_PER_AUTHOR,
-} from './limits.ts';
-import { OpenQueue } from './open-queue.ts';
-import type { PrivateKey } from './private-key.ts';
-import type { SignatureVerifier } from './signature.ts';
-
-export interface ReceivedContent extends Content {
-  readonly valueId: bigint;
-}
+import { type OpenedValue, type ReceivedContent, receivedContent } from './envelope.ts';
+import { MAX_LISTENS, MAX_REMEMBERED_VALUES, MAX_WAITING_PER_AUTHOR } from './limits.ts';
+import { cypherHash, type OpenFailure, type ValueOpener } from './value-opener.ts';
 
 export type OnSealed = (content: ReceivedContent, author: DeviceCertificate) => void;
 
-/** Why a value that was heard did not reach the application. A full queue is counted apart, as `overload`. */
-export type DropReason =
-  | SealFailure
-  | 'not-sealed'
-  | 'repeated'
-  | 'decryption-failed'
-  | 'author-busy'
-  | 'no-certificate';
+/** Why a value that was heard did not reach the application. */
+export type DropReason = OpenFailure | 'not-sealed' | 'author-busy' | 'no-certificate';
 
 export interface SealedListenerOptions {
   readonly dht: DhtClient;
-  readonly key: PrivateKey;
-  readonly verifier: SignatureVerifier;
+  readonly opener: ValueOpener;
   readonly directory: CertificateDirectory;
 }
 
 /**
- * The receiving half of secure-dht.ts: value heard → cheap checks → queue → decrypt and verify → author's certificate →
- * application. Whatever fails on the way is counted and dropped: most of what lies at a public inbox is for others.
+ * What is sealed to this device: value heard → opened and verified (value-opener.ts) → author's certificate → application.
+ * Whatever fails on the way is counted and dropped: most of what lies at a public inbox is for others.
  */
 export class SealedListener {
   readonly #options: SealedListenerOptions;
   readonly #listens = new Set<Listen>();
-  readonly #queue = new OpenQueue<Waiting>();
-  readonly #remembered = new BoundedMap<string, true>(MAX_REMEMBERED_VALUES);
+  /** By lane and cypher text. */
+  readonly #delivered = new BoundedMap<string, true>(MAX_REMEMBERED_VALUES);
   /** By short id of an author whose certificate is being looked up: values that wait for it. */
   readonly #waiting = new Map<string, number>();
   readonly #counters = createCounters();
-  #isOpening = false;
-  #lanes = 0;
 
   constructor(options: SealedListenerOptions) {
     this.#options = options;
@@ -68,7 +41,8 @@ export class SealedListener {
   listen(key: InfoHash, onSealed: OnSealed): DhtOperation {
     if (this.#listens.size >= MAX_LISTENS)
       throw new AgentError('too-many-listens', `${MAX_LISTENS} keys are listened to already`);
-    const listen: Listen = { lane: String(this.#lanes++), onSealed, operation: undefined };
+    const lane = this.#options.opener.newLane();
+    const listen: Listen = { lane, onSealed, operation: undefined };
     this.#listens.add(listen);
     listen.operation = this.#options.dht.listen(key, undefined, (value, expired) => {
       if (!expired && this.#listens.has(listen)) this.#receive(value, listen);
@@ -81,19 +55,17 @@ export class SealedListener {
   }
 
   stats() {
-    const { dropped, ...counters } = this.#counters;
     return {
-      ...counters,
-      dropped: { ...dropped, overload: this.#queue.dropped },
-      waiting: this.#queue.size,
+      ...this.#counters,
+      dropped: { ...this.#counters.dropped },
       listens: this.#listens.size,
-      remembered: this.#remembered.size,
+      remembered: this.#delivered.size,
     };
   }
 
   #cancel(listen: Listen): void {
     this.#listens.delete(listen);
-    this.#queue.clear(listen.lane);
+    this.#options.opener.clear(listen.lane);
     listen.operation?.cancel();
   }
 
@@ -103,80 +75,53 @@ export class SealedListener {
       this.#drop('not-sealed');
       return;
     }
-    const { length } = value.cypher;
-    if (length <= this.#options.key.blockBytes || length > MAX_VALUE_BYTES) {
-      this.#drop('undecryptable');
-      return;
-    }
-    const fingerprint = `${listen.lane} ${createHash('sha256').update(value.cypher).digest('base64')}`;
-    if (this.#remembered.has(fingerprint)) {
+    const hash = cypherHash(value);
+    const fingerprint = `${listen.lane} ${hash}`;
+    if (this.#delivered.has(fingerprint)) {
       this.#drop('repeated');
       return;
     }
-    this.#queue.push(listen.lane, { value, listen, fingerprint });
-    if (!this.#isOpening) void this.#openAll();
+    this.#options.opener.open(listen.lane, value, hash, (outcome) => {
+      if (typeof outcome === 'string') this.#drop(outcome);
+      else this.#opened({ opened: outcome, listen, fingerprint });
+    });
   }
 
-  /** One at a time: a flood takes one core at most, and leaves the thread pool to sound. */
-  async #openAll(): Promise<void> {
-    this.#isOpening = true;
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift())
-      await this.#open(next);
-    this.#isOpening = false;
-  }
-
-  async #open(waiting: Waiting): Promise<void> {
-    const opened = await this.#tryOpen(waiting);
-    if (opened === undefined) return;
+  #opened(letter: Letter): void {
     this.#counters.opened++;
-    const author = this.#options.directory.get(opened.author);
-    if (author !== undefined) this.#deliver(opened, author, waiting);
+    const author = this.#options.directory.get(letter.opened.author);
+    if (author !== undefined) this.#deliver(letter, author);
     // Not awaited: a look-up takes up to ten seconds, and others wait for the key.
-    else void this.#deliverWhenFound(opened, waiting);
+    else void this.#deliverWhenFound(letter);
   }
 
-  async #tryOpen({ value, fingerprint }: Waiting): Promise<OpenedValue | undefined> {
-    try {
-      return await openValue(value, this.#options.key, this.#options.verifier);
-    } catch (error) {
-      if (error instanceof SealError) {
-        this.#remembered.set(fingerprint, true);
-        this.#drop(error.reason);
-      } else if (error instanceof AgentError) this.#drop('decryption-failed');
-      else throw error;
-      return undefined;
-    }
-  }
-
-  async #deliverWhenFound(opened: OpenedValue, waiting: Waiting): Promise<void> {
-    const { hex } = opened.author.shortId;
+  async #deliverWhenFound(letter: Letter): Promise<void> {
+    const { author: signer } = letter.opened;
+    const { hex } = signer.shortId;
     const waitingAlready = this.#waiting.get(hex) ?? 0;
     if (waitingAlready >= MAX_WAITING_PER_AUTHOR) {
       this.#drop('author-busy');
       return;
     }
     this.#waiting.set(hex, waitingAlready + 1);
-    const author = await this.#options.directory.find(opened.author);
+    const author = await this.#options.directory.find(signer);
     const left = (this.#waiting.get(hex) ?? 1) - 1;
     if (left > 0) this.#waiting.set(hex, left);
     else this.#waiting.delete(hex);
     if (author === undefined) this.#drop('no-certificate');
-    else this.#deliver(opened, author, waiting);
+    else this.#deliver(letter, author);
   }
 
-  #deliver(opened: OpenedValue, author: DeviceCertificate, waiting: Waiting): void {
-    const { listen, fingerprint } = waiting;
+  #deliver({ opened, listen, fingerprint }: Letter, author: DeviceCertificate): void {
     if (!this.#listens.has(listen)) return;
     // The same value may have come twice before it was opened once.
-    if (this.#remembered.has(fingerprint)) {
+    if (this.#delivered.has(fingerprint)) {
       this.#drop('repeated');
       return;
     }
-    this.#remembered.set(fingerprint, true);
+    this.#delivered.set(fingerprint, true);
     this.#counters.delivered++;
-    const { id, type, data, userType } = opened.value;
-    const content = { valueId: id, type, data, ...(userType !== undefined && { userType }) };
-    listen.onSealed(content, author);
+    listen.onSealed(receivedContent(opened.value), author);
   }
 
   #drop(reason: DropReason): void {
@@ -190,8 +135,8 @@ interface Listen {
   operation: DhtOperation | undefined;
 }
 
-interface Waiting {
-  readonly value: EncryptedValue;
+interface Letter {
+  readonly opened: OpenedValue;
   readonly listen: Listen;
   /** Of lane and cypher text. */
   readonly fingerprint: string;
@@ -201,6 +146,7 @@ function createCounters() {
   const dropped: Record<DropReason, number> = {
     'not-sealed': 0,
     repeated: 0,
+    overload: 0,
     undecryptable: 0,
     malformed: 0,
     unsigned: 0,

@@ -1,20 +1,21 @@
 import type { Millis } from '../base/clock.ts';
-import { AgentError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { DhtClient, DhtOperation, PutResult } from '../dht/client.ts';
 import { InfoHash } from '../dht/infohash.ts';
-import type { PlainValue, Value } from '../dht/value.ts';
+import type { PlainValue, Query } from '../dht/value.ts';
 import type { DeviceCertificate } from './certificate.ts';
 import { CertificateDirectory } from './certificate-directory.ts';
-import { certificateKeys, certificateValue, type DeviceKeyIds } from './certificate-value.ts';
+import { certificateKeys, certificateValue } from './certificate-value.ts';
 import { DeviceFinder } from './device-finder.ts';
-import { type Content, sealValue, signValue } from './envelope.ts';
+import type { Content } from './envelope.ts';
 import type { Identity } from './identity.ts';
-import { longKeyId, shortKeyId } from './keys.ts';
-import { MAX_CONTENT_BYTES } from './limits.ts';
+import { KeyDirectory } from './key-directory.ts';
+import { type KeyIds, longKeyId } from './keys.ts';
 import { type OnSealed, SealedListener } from './sealed-listener.ts';
 import { SignatureVerifier } from './signature.ts';
-import { randomValueId } from './value-id.ts';
+import { ValueOpener } from './value-opener.ts';
+import { type CheckedValue, ValueReader } from './value-reader.ts';
+import { type SecurePut, type SecurePutOptions, ValueWriter } from './value-writer.ts';
 
 export interface SecureDhtOptions {
   readonly dht: DhtClient;
@@ -30,31 +31,23 @@ export interface SecureDhtOptions {
   readonly verifier?: SignatureVerifier;
 }
 
-export interface SecurePutOptions {
-  /** Keep it alive until `cancel` or the end of the process. */
-  readonly permanent?: boolean;
-  /** Default: random. */
-  readonly valueId?: bigint;
-  /** As soon as one storing node has it. */
-  readonly onFirstAck?: () => void;
-}
-
-export interface SecurePut {
-  readonly valueId: bigint;
-  /** As `DhtClient.put`. */
-  readonly result: Promise<PutResult>;
-  /** Stop keeping a permanent put alive. */
-  cancel(): void;
-}
-
 /**
- * The DHT with identities on it: what is put is signed, or signed and encrypted to one device; what is heard was decrypted,
- * verified, and comes from a device whose chain leads to an account. Whether that account may do anything, and whether a
- * value is old or repeated, is for the application to decide.
+ * The DHT with identities on it, in two layers that share a key:
+ *
+ * - OpenDHT's own, as opendht.md 13 has it: `putSigned`, `putEncrypted` to whoever owns a key, `get` and `listen` to whatever
+ *   passes its checks;
+ * - what stations say to each other: `putSealed` to a device, `listenSealed` to what comes from a device whose chain leads to an
+ *   account, `findDevices` of an account.
+ *
+ * Whether an author may do anything, and whether a value is old or repeated, is for the application to decide.
  */
 export class SecureDht {
   readonly #options: SecureDhtOptions;
   readonly #verifier: SignatureVerifier;
+  readonly #opener: ValueOpener;
+  readonly #keys: KeyDirectory;
+  readonly #writer: ValueWriter;
+  readonly #reader: ValueReader;
   readonly #directory: CertificateDirectory;
   readonly #finder: DeviceFinder;
   readonly #listener: SealedListener;
@@ -62,21 +55,20 @@ export class SecureDht {
 
   constructor(options: SecureDhtOptions) {
     this.#options = options;
-    const { dht, identity, now, unixMs, isKnownAccount = () => false } = options;
-    this.#verifier = options.verifier ?? new SignatureVerifier();
-    this.#directory = new CertificateDirectory({ dht, now, unixMs, isKnownAccount });
-    this.#finder = new DeviceFinder({
-      dht,
-      directory: this.#directory,
-      verifier: this.#verifier,
-      now,
-    });
-    this.#listener = new SealedListener({
-      dht,
-      key: identity.devicePrivateKey,
-      verifier: this.#verifier,
-      directory: this.#directory,
-    });
+    const { dht, identity, random, now, unixMs, isKnownAccount = () => false } = options;
+    const { devicePrivateKey: key } = identity;
+    const verifier = options.verifier ?? new SignatureVerifier();
+    const opener = new ValueOpener(key, verifier);
+    const keys = new KeyDirectory(dht);
+    const directory = new CertificateDirectory({ dht, now, unixMs, isKnownAccount });
+    this.#verifier = verifier;
+    this.#opener = opener;
+    this.#keys = keys;
+    this.#directory = directory;
+    this.#writer = new ValueWriter({ dht, key, random, verifier, keys });
+    this.#reader = new ValueReader({ dht, opener, verifier, keys });
+    this.#finder = new DeviceFinder({ dht, directory, verifier, now });
+    this.#listener = new SealedListener({ dht, opener, directory });
   }
 
   /**
@@ -99,7 +91,37 @@ export class SecureDht {
   }
 
   /**
-   * Sign, encrypt to `to`, and put under `key`.
+   * Sign, and put under `key` for everybody to read. With a `valueId` that we have used there before it is an edit: the
+   * sequence number goes above that of what is stored and of what we are announcing, and a permanent put is replaced without a
+   * gap (opendht.md 13.5). Edits of one value leave in the order in which they were asked for.
+   * @returns `result` rejects with an AgentError: `sequence-exhausted` after 65536 versions, `too-many-puts` at
+   * MAX_PUTS_IN_WORK
+   * @throws {AgentError} `content-too-large` over MAX_CONTENT_BYTES
+   */
+  putSigned(key: InfoHash, content: Content, options: SecurePutOptions = {}): SecurePut {
+    return this.#writer.putSigned(key, content, options);
+  }
+
+  /**
+   * Sign, encrypt to the owner of a public key, and put under `key` (opendht.md 13.4). The public key is one that we have seen at
+   * work, or comes with the certificate that its owner has published; whose it is beyond that is not asked.
+   * @param to ids of the public key, one or both (`parseKeyId` reads them)
+   * @returns `result` rejects with an AgentError: `no-certificate` none is published under the ids; `unusable-key` it is no RSA
+   * key; `too-many-lookups`, `too-many-puts` at their limits
+   * @throws {AgentError} `content-too-large` over MAX_CONTENT_BYTES
+   */
+  putEncrypted(
+    key: InfoHash,
+    content: Content,
+    to: KeyIds,
+    options: SecurePutOptions = {},
+  ): SecurePut {
+    const device = this.#directory.get(to);
+    return this.#writer.putEncrypted(key, content, device?.publicKeyDer ?? to, options);
+  }
+
+  /**
+   * Sign, encrypt to the device `to`, and put under `key`.
    * @throws {AgentError} `content-too-large` over MAX_CONTENT_BYTES
    */
   putSealed(
@@ -108,68 +130,39 @@ export class SecureDht {
     to: DeviceCertificate,
     options: SecurePutOptions = {},
   ): SecurePut {
-    const { identity, random } = this.#options;
-    return this.#put(key, content, options, (id) =>
-      sealValue(content, identity.devicePrivateKey, to.publicKeyDer, { id, random }),
-    );
+    return this.#writer.putEncrypted(key, content, to.publicKeyDer, options);
   }
 
   /**
-   * Sign, and put under `key` for everybody to read. With a `valueId` that we have used there before the value is replaced:
-   * the sequence number goes above that of what is stored (opendht.md 13.5).
-   * @throws {AgentError} `content-too-large` over MAX_CONTENT_BYTES
+   * Look up what lies under `key`: unsigned values, values with a good signature, and those encrypted to us. Whatever fails a
+   * check is counted under `values.dropped` and not heard of.
+   * @param query filters by what storing nodes see: to them an encrypted value is of type 0 and has no owner
+   * @param onValue each once; of an edited value perhaps an older version first, never afterwards
+   * @param onDone exactly once unless cancelled, when nothing is left to decrypt
+   * @throws {AgentError} `too-many-reads` at MAX_READS
    */
-  putSigned(key: InfoHash, content: Content, options: SecurePutOptions = {}): SecurePut {
-    return this.#put(key, content, options, async (id) => {
-      const seq = options.valueId === undefined ? 0 : await this.#nextSeq(key, id);
-      return signValue(content, this.#options.identity.devicePrivateKey, { id, seq });
-    });
-  }
-
-  #put(
+  get(
     key: InfoHash,
-    content: Content,
-    { permanent = false, valueId, onFirstAck }: SecurePutOptions,
-    make: (id: bigint) => Promise<Value>,
-  ): SecurePut {
-    if (content.data.length > MAX_CONTENT_BYTES)
-      throw new AgentError(
-        'content-too-large',
-        `${content.data.length} bytes do not fit into one value of the DHT`,
-        `send at most ${MAX_CONTENT_BYTES}`,
-      );
-    const id = valueId ?? randomValueId(this.#options.random);
-    let isCancelled = false;
-    const run = async (): Promise<PutResult> => {
-      const value = await make(id);
-      if (isCancelled) return { acknowledged: 0 };
-      return this.#options.dht.put(key, value, { permanent }, onFirstAck);
-    };
-    return {
-      valueId: id,
-      result: run(),
-      cancel: () => {
-        isCancelled = true;
-        if (permanent) this.#options.dht.cancelPut(key, id);
-      },
-    };
+    query: Query | undefined,
+    onValue: (value: CheckedValue) => void,
+    onDone: () => void,
+  ): DhtOperation {
+    return this.#reader.get(key, query, onValue, onDone);
   }
 
-  #nextSeq(key: InfoHash, id: bigint): Promise<number> {
-    const own = shortKeyId(this.#options.identity.device.publicKeyDer);
-    let next = 0;
-    return new Promise((resolve) => {
-      this.#options.dht.get(
-        key,
-        { where: [{ field: 'id', value: id }], select: [] },
-        (value) => {
-          if (value.kind !== 'plain' || value.id !== id || value.signed === undefined) return;
-          if (!shortKeyId(value.signed.owner).equals(own) || !this.#verifier.verify(value)) return;
-          next = Math.max(next, Math.min(value.signed.seq + 1, 0xffff));
-        },
-        () => resolve(next),
-      );
-    });
+  /**
+   * Hear of values under `key` that are there or come, checked as by `get`. An edit is heard as a value with the same id and a
+   * higher `seq`.
+   * @param onExpired of a value that was heard: the last node that had it has dropped it
+   * @throws {AgentError} `too-many-reads` at MAX_READS
+   */
+  listen(
+    key: InfoHash,
+    query: Query | undefined,
+    onValue: (value: CheckedValue) => void,
+    onExpired: (valueId: bigint) => void = () => {},
+  ): DhtOperation {
+    return this.#reader.listen(key, query, onValue, onExpired);
   }
 
   /**
@@ -197,22 +190,28 @@ export class SecureDht {
   }
 
   /** The verified certificate of a device: remembered, or looked up at the keys that `ids` give. */
-  findCertificate(ids: DeviceKeyIds): Promise<DeviceCertificate | undefined> {
+  findCertificate(ids: KeyIds): Promise<DeviceCertificate | undefined> {
     return this.#directory.find(ids);
   }
 
   /** Stop listening and publishing. The identity's key stays open: it belongs to whoever opened it. */
   close(): void {
     this.#listener.close();
+    this.#reader.close();
     for (const { key, valueId } of this.#published) this.#options.dht.cancelPut(key, valueId);
     this.#published.length = 0;
     this.#directory.close();
+    this.#keys.close();
   }
 
-  /** Counters; those under `sealed.dropped` name every reason for which a value did not reach the application. */
+  /** Counters; those under `dropped` name every reason for which a value did not reach the application. */
   stats() {
     return {
+      puts: this.#writer.stats(),
+      values: this.#reader.stats(),
       sealed: this.#listener.stats(),
+      opener: this.#opener.stats(),
+      keys: this.#keys.stats(),
       certificates: this.#directory.stats(),
       devices: this.#finder.stats(),
       signers: this.#verifier.stats(),
@@ -220,6 +219,6 @@ export class SecureDht {
   }
 }
 
-function idsOf(device: DeviceCertificate): Required<DeviceKeyIds> {
+function idsOf(device: DeviceCertificate): Required<KeyIds> {
   return { shortId: device.shortId, longId: longKeyId(device.publicKeyDer) };
 }

@@ -34,6 +34,16 @@ export class FakeNetwork {
         listener.onValue(value, false);
   }
 
+  /** The last node that had `value` drops it. */
+  expire(key: InfoHash, value: Value): void {
+    this.values.set(
+      key.hex,
+      this.at(key).filter((other) => other !== value),
+    );
+    for (const listener of this.listeners)
+      if (listener.key === key.hex && matches(value, listener.query)) listener.onValue(value, true);
+  }
+
   at(key: InfoHash): readonly Value[] {
     return this.values.get(key.hex) ?? [];
   }

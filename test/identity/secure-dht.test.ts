@@ -6,7 +6,7 @@ import type { EncryptedValue, Value } from '../../agent/dht/value.ts';
 import { announceDevice } from '../../agent/identity/announcement.ts';
 import type { DeviceCertificate } from '../../agent/identity/certificate.ts';
 import { certificateKeys, certificateValue } from '../../agent/identity/certificate-value.ts';
-import { sealValue, signValue } from '../../agent/identity/envelope.ts';
+import { type ReceivedContent, sealValue, signValue } from '../../agent/identity/envelope.ts';
 import type { Identity } from '../../agent/identity/identity.ts';
 import { inboxKey } from '../../agent/identity/inbox.ts';
 import { issueChain } from '../../agent/identity/issue.ts';
@@ -18,14 +18,13 @@ import {
   MAX_CONTENT_BYTES,
   MAX_DEVICES_PER_ACCOUNT,
   MAX_LISTENS,
-  MAX_REMEMBERED_VALUES,
+  MAX_REMEMBERED_JUNK,
   MAX_STRANGER_LOOKUPS,
   MAX_WAITING_PER_AUTHOR,
-  MAX_WAITING_PER_KEY,
+  MAX_WAITING_PER_LANE,
   STRANGER_FRESH_MS,
 } from '../../agent/identity/limits.ts';
 import type { PrivateKey } from '../../agent/identity/private-key.ts';
-import type { ReceivedContent } from '../../agent/identity/sealed-listener.ts';
 import { SecureDht, type SecureDhtOptions } from '../../agent/identity/secure-dht.ts';
 import { SignatureVerifier } from '../../agent/identity/signature.ts';
 import { FakeNetwork } from './fake-dht.ts';
@@ -71,7 +70,7 @@ function station(identity: Identity, options: Partial<SecureDhtOptions> = {}): S
 async function settle(dht: SecureDht): Promise<void> {
   for (let quiet = 0; quiet < 3; quiet++) {
     await new Promise((resolve) => setImmediate(resolve));
-    if (dht.stats().sealed.waiting > 0) quiet = 0;
+    if (dht.stats().opener.waiting > 0) quiet = 0;
   }
 }
 
@@ -166,7 +165,8 @@ describe('sealed values', () => {
   });
 
   test('the largest content fits into one value', async () => {
-    const large = { type: 0, data: new Uint8Array(MAX_CONTENT_BYTES), userType: 'x'.repeat(100) };
+    const data = new Uint8Array(MAX_CONTENT_BYTES - 100);
+    const large = { type: 0, data, userType: 'x'.repeat(100) };
     await station(phone).putSealed(frontInbox, large, front.device).result;
     const [value] = network.at(frontInbox) as [EncryptedValue];
     // RSA-4096 at both ends: owner, signature and RSA block grow by 800 bytes.
@@ -306,22 +306,23 @@ describe('under a flood', () => {
     const call = await toFront(phone);
     for (let i = 0; i < 500; i++) network.add(frontInbox, junk(i));
     network.add(frontInbox, call);
-    expect(door.stats().sealed.waiting).toBe(MAX_WAITING_PER_KEY);
+    expect(door.stats().opener.waiting).toBe(MAX_WAITING_PER_LANE);
     await settle(door);
     // The first junk was in work already.
     expect(junkOpenedBefore).toEqual([0, 1]);
-    expect(door.stats().sealed.dropped.overload).toBe(500 - MAX_WAITING_PER_KEY);
-    expect(door.stats().sealed.waiting).toBe(0);
+    expect(door.stats().sealed.dropped.overload).toBe(500 - MAX_WAITING_PER_LANE);
+    expect(door.stats().opener.waiting).toBe(0);
   });
 
   test('what is remembered of it is bounded', async () => {
     const door = station({ ...front, devicePrivateKey: keyThatOpensNothing });
     listen(door);
-    for (let round = 0; round * MAX_WAITING_PER_KEY < MAX_REMEMBERED_VALUES + 100; round++) {
-      for (let i = 0; i < MAX_WAITING_PER_KEY; i++) network.add(frontInbox, junk(round * 100 + i));
+    for (let round = 0; round * MAX_WAITING_PER_LANE < MAX_REMEMBERED_JUNK + 100; round++) {
+      for (let i = 0; i < MAX_WAITING_PER_LANE; i++)
+        network.add(frontInbox, junk(round * 1000 + i));
       await settle(door);
     }
-    expect(door.stats().sealed.remembered).toBe(MAX_REMEMBERED_VALUES);
+    expect(door.stats().opener.junk).toBe(MAX_REMEMBERED_JUNK);
   });
 
   test('values of one author that wait for its certificate are bounded', async () => {
