@@ -75,6 +75,10 @@ export const LIMITS = {
   operations: 4096,
   /** Different values that one get or listen tells of; the reference's number for listens. */
   valuesPerOperation: 4096,
+  /** A value that so many nodes gave is not asked for one by one any more: no single one of them made it up. */
+  giversPerValue: 2,
+  /** A node that has more values than fit into a reply is asked for them one by one for so long. */
+  restPatienceMs: 60 * SECOND,
   /** Contents under one value id: more than one only by forgery. */
   variantsPerValue: 8,
   /** Requests under way. */
@@ -124,6 +128,8 @@ export const LIMITS = {
 
   /** Packed values in one reply: a get carries no token, so its answer must not be a flood at a forged address. */
   replyBytes: 256 * 2 ** 10,
+  /** Selected fields in one reply: they do not come in parts, and a datagram has 65,507 bytes. */
+  fieldsBytes: 57_344,
   /** Half-received messages, in all and from one address. */
   assemblies: 512,
   assembliesPerSource: 128,

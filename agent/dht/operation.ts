@@ -22,6 +22,7 @@ export class GetOperation {
   /** Families whose search is not done yet. */
   readonly open: Set<Family>;
   readonly #seen = new Map<bigint, Value[]>();
+  readonly #givers = new Map<bigint, number>();
   #count = 0;
 
   constructor(
@@ -36,6 +37,20 @@ export class GetOperation {
     this.query = query;
     this.open = new Set(families);
     this.startedAt = now;
+  }
+
+  /** One node gave values with these ids. */
+  countGiver(ids: ReadonlySet<bigint>): void {
+    for (const id of ids) {
+      const count = this.#givers.get(id) ?? 0;
+      if (count > 0 || this.#givers.size < LIMITS.valuesPerOperation)
+        this.#givers.set(id, count + 1);
+    }
+  }
+
+  /** How many nodes gave a value with this id. */
+  givers(id: bigint): number {
+    return this.#givers.get(id) ?? 0;
   }
 
   /** @returns true when `value` is wanted and new. Filters are applied here too: a node may have ignored them. */

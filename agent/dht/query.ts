@@ -166,20 +166,34 @@ export interface SelectedFields {
   readonly rows: readonly FieldRow[];
 }
 
+/** At most: id, type and seq of a row, and what is before a bin or a str. */
+const NUMBERS_BYTES = 9 + 3 + 3;
+const BLOB_HEADER_BYTES = 3;
+
 const NO_OWNER = new Uint8Array(INFOHASH_BYTES);
 
-/** Answer a query that selects fields. */
-export function selectFields(select: readonly Field[], values: readonly Value[]): SelectedFields {
-  const rows = values.map((value): FieldRow => {
+/**
+ * Answer a query that selects fields, with as many of the values as fit.
+ * @param maxBytes about: rows are not sent in parts, so all of them have to go into one datagram
+ */
+export function selectFields(
+  select: readonly Field[],
+  values: readonly Value[],
+  maxBytes: number,
+): SelectedFields {
+  const rows: FieldRow[] = [];
+  let bytes = 0;
+  for (const value of values) {
     const plain = value.kind === 'plain' ? value : undefined;
-    return {
-      id: value.id,
-      type: storedType(value),
-      owner: plain?.signed?.owner ?? NO_OWNER,
-      seq: plain?.signed?.seq ?? 0,
-      userType: plain?.userType ?? '',
-    };
-  });
+    const owner = plain?.signed?.owner ?? NO_OWNER;
+    const userType = plain?.userType ?? '';
+    bytes += NUMBERS_BYTES;
+    if (select.includes('owner')) bytes += BLOB_HEADER_BYTES + owner.length;
+    if (select.includes('userType')) bytes += BLOB_HEADER_BYTES + utf8(userType).length;
+    if (bytes > maxBytes) break;
+    const seq = plain?.signed?.seq ?? 0;
+    rows.push({ id: value.id, type: storedType(value), owner, seq, userType });
+  }
   return { fields: FIELDS.filter((f) => f !== undefined && select.includes(f)) as Field[], rows };
 }
 

@@ -38,6 +38,8 @@ export interface PendingRequest {
   /** First sending. */
   readonly sentAt: Millis;
   attempts: number;
+  /** The reply is here and its values are coming in parts. */
+  isAnswering: boolean;
   delayMs: Millis;
   /** When it is sent again or given up. */
   nextAt: Millis;

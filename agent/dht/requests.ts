@@ -92,6 +92,7 @@ export class Requests {
       handlers,
       sentAt: now,
       attempts: 0,
+      isAnswering: false,
       delayMs: PROTOCOL.requestBaseMs,
       nextAt: now,
       job: undefined,

@@ -279,6 +279,7 @@ export class Rpc {
     const answer = { reply, node, nodes: listed, values: [] };
     if (reply.values?.some((value) => typeof value === 'number')) {
       if (!this.#requests.isPending(request)) return;
+      request.isAnswering = true;
       request.handlers.onHeader?.(answer, now);
       const header: Announcing = { type: 'reply', message: reply, request };
       this.#assembler.start(header, reply.tid, reply.values, weight, from, now);

@@ -13,6 +13,15 @@ export interface PutState {
   failed: boolean;
 }
 
+/** What a node could not say in one answer to a get. */
+export interface GetRest {
+  readonly since: Millis;
+  /** Ids of the values that it gave already. */
+  readonly given: ReadonlySet<bigint>;
+  /** Ids that are left to be asked for; undefined before it said which ones it has. */
+  missing: bigint[] | undefined;
+}
+
 /** A listen at one node. */
 export interface ListenState {
   /** Names our listen in the node's pushes. */
@@ -29,6 +38,8 @@ export class SearchNode {
   /** The find or get that is under way. */
   lookup: PendingRequest | undefined;
   readonly answered = new Set<GetOperation>();
+  /** Of gets that need more than one answer. */
+  readonly rests = new Map<GetOperation, GetRest>();
   readonly puts = new Map<PutOperation, PutState>();
   readonly listens = new Map<ListenOperation, ListenState>();
 
@@ -70,13 +81,15 @@ export class SearchNode {
   /** Gone, or silent for a whole attempt: not counted among the closest (opendht.md 16). */
   get isBad(): boolean {
     if (this.node.expired) return true;
-    for (const request of this.requests()) if (request.attempts > 1) return true;
+    for (const { attempts, isAnswering } of this.requests())
+      if (attempts > 1 && !isAnswering) return true;
     return false;
   }
 
   /** An answer is overdue: still hoped for, but no longer waited for. */
   isLate(lateMs: Millis, now: Millis): boolean {
-    for (const request of this.requests()) if (now >= request.sentAt + lateMs) return true;
+    for (const { sentAt, isAnswering } of this.requests())
+      if (now >= sentAt + lateMs && !isAnswering) return true;
     return false;
   }
 }

@@ -7,6 +7,7 @@ import type { GetOperation, ListenOperation, PutOperation } from './operation.ts
 import type { Answer, PendingRequest, RequestHandlers } from './request.ts';
 import type { OutgoingQuery } from './rpc.ts';
 import type { Job } from './scheduler.ts';
+import { SearchGets } from './search-gets.ts';
 import type { SearchHost, SendRequest } from './search-host.ts';
 import { SearchListens } from './search-listens.ts';
 import { isUsableToken, type SearchNode } from './search-node.ts';
@@ -25,7 +26,7 @@ export class Search {
   readonly key: InfoHash;
   readonly #host: SearchHost;
   readonly #candidates: Candidates;
-  readonly #gets = new Set<GetOperation>();
+  readonly #gets: SearchGets;
   readonly #puts: SearchPuts;
   readonly #listens: SearchListens;
   /** All nodes are gone: nobody is asked until one answers or something new is wanted (opendht.md 16). */
@@ -47,6 +48,7 @@ export class Search {
       () => host.rpc.lateMs,
       (known) => this.#release(known),
     );
+    this.#gets = new SearchGets(key, host);
     const send: SendRequest = (...request) => this.#request(...request);
     this.#puts = new SearchPuts(key, host, send);
     this.#listens = new SearchListens(key, host, send);
@@ -73,8 +75,7 @@ export class Search {
   }
 
   removeGet(get: GetOperation): void {
-    this.#gets.delete(get);
-    for (const known of this.#candidates.all) known.answered.delete(get);
+    this.#gets.remove(get, this.#candidates.all);
   }
 
   addPut(put: PutOperation, now: Millis): void {
@@ -170,39 +171,30 @@ export class Search {
     for (const known of this.#candidates.prompt(now)) {
       if (underWay >= PROTOCOL.searchAlpha) return;
       if (known.lookup !== undefined) continue;
-      const get = this.#unanswered(known);
+      const get = this.#gets.unanswered(known);
       if (get === undefined && known.token(now) !== undefined) continue;
       this.#lookUp(known, get, now);
       underWay++;
     }
   }
 
-  #unanswered(known: SearchNode): GetOperation | undefined {
-    for (const get of this.#gets) if (!known.answered.has(get)) return get;
-    return undefined;
-  }
-
   #lookUp(known: SearchNode, get: GetOperation | undefined, now: Millis): void {
     const query: OutgoingQuery =
-      get === undefined
-        ? { type: 'find', target: this.key }
-        : { type: 'get', key: this.key, query: get.query };
+      get === undefined ? { type: 'find', target: this.key } : this.#gets.query(known, get);
     known.lookup = this.#request(known, query, now, {
       onHeader: (answer, then) => this.#onFound(known, answer, then),
       onAnswer: (answer, then) => {
         known.lookup = undefined;
         this.#onFound(known, answer, then);
-        if (get === undefined || !this.#gets.has(get)) return;
-        known.answered.add(get);
-        this.#host.onValues(get, answer.values, then);
+        if (get !== undefined) this.#gets.onAnswer(known, get, answer, then);
       },
       onError: () => {
         known.lookup = undefined;
-        // It answers, yet not this: nothing more to learn from it.
-        if (get !== undefined) known.answered.add(get);
+        if (get !== undefined) this.#gets.onError(known, get);
       },
-      onExpired: () => {
+      onExpired: (then) => {
         known.lookup = undefined;
+        if (get !== undefined) this.#gets.onExpired(known, get, then);
       },
     });
   }
@@ -259,8 +251,7 @@ export class Search {
       this.#lose(now);
       return;
     }
-    for (const get of this.#gets)
-      if (closest.every((known) => known.answered.has(get))) this.#finishGet(get, now);
+    this.#gets.report(closest, this.#candidates.all, now);
     this.#puts.report(closest, this.#candidates.all, now);
     if (
       this.#findingSince !== undefined &&
@@ -286,7 +277,7 @@ export class Search {
   /** Gets and puts end; listens and permanent puts wait for the next connection. */
   #lose(now: Millis): void {
     this.#isLost = true;
-    for (const get of this.#gets) this.#finishGet(get, now);
+    this.#gets.giveUp(now, this.#candidates.all, now);
     this.#puts.giveUp(now, this.#candidates.all, now);
     this.#findingSince = undefined;
     this.#host.onLost(now);
@@ -295,15 +286,10 @@ export class Search {
   /** Nobody is known, and the bootstrap is taking too long. */
   #giveUpWaiting(now: Millis): void {
     const since = now - LIMITS.searchPatienceMs;
-    for (const get of this.#gets) if (get.startedAt <= since) this.#finishGet(get, now);
+    this.#gets.giveUp(since, this.#candidates.all, now);
     this.#puts.giveUp(since, this.#candidates.all, now);
     if (this.#findingSince !== undefined && this.#findingSince <= since)
       this.#findingSince = undefined;
-  }
-
-  #finishGet(get: GetOperation, now: Millis): void {
-    this.removeGet(get);
-    this.#host.onGetDone(get, now);
   }
 
   /** Look again when the next thing is due. */
@@ -325,7 +311,7 @@ export class Search {
       at(this.#listens.nextAt(known, now));
     }
     if (this.#host.isBootstrapping()) {
-      for (const get of this.#gets) at(get.startedAt + LIMITS.searchPatienceMs);
+      for (const get of this.#gets.all) at(get.startedAt + LIMITS.searchPatienceMs);
       for (const put of this.#puts.all) at(put.startedAt + LIMITS.searchPatienceMs);
     }
     this.#job = this.#host.scheduler.schedule(next, (then) => this.step(then));

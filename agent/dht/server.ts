@@ -141,7 +141,8 @@ export class Server {
       this.#rpc.reply(from, message.tid, content, now);
     } else if (query !== undefined && query.select.length > 0) {
       const values = found.map(({ value }) => value);
-      const fields = selectFields(query.select, values);
+      const fields = selectFields(query.select, values, LIMITS.fieldsBytes);
+      if (fields.rows.length < values.length) this.counters.repliesCut++;
       this.#rpc.reply(from, message.tid, { ...content, fields }, now);
     } else {
       this.#rpc.reply(from, message.tid, content, now, this.#cut(found));
