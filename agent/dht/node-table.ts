@@ -2,7 +2,7 @@ import { type Address, sameAddress } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import { type AddressKey, addressKey } from './addresses.ts';
 import { compareDistance, type InfoHash } from './infohash.ts';
-import { LIMITS } from './limits.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
 import { Node } from './node.ts';
 
 /** How many nodes are looked at for one that may be forgotten. */
@@ -65,10 +65,11 @@ export class NodeTable implements Iterable<Node> {
   listed(id: InfoHash, address: Address, now: Millis): Node {
     const known = this.#byId.get(id.key);
     if (known === undefined) return this.#add(new Node(id, address));
-    if (!sameAddress(known.address, address) && known.isRemovable(now)) {
-      this.#move(known, address);
-      known.expired = false;
-    }
+    if (!known.isRemovable(now)) return known;
+    const isElsewhere = !sameAddress(known.address, address);
+    if (isElsewhere) this.#move(known, address);
+    // It answers somebody else, so it may be back: after a partition nobody would ask anybody else. Not too often.
+    if (isElsewhere || known.expiredAt < now - PROTOCOL.nodeSilentMs) known.giveAnotherChance();
     return known;
   }
 

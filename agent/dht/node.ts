@@ -17,6 +17,7 @@ export class Node {
   lastReply: Millis = Number.NEGATIVE_INFINITY;
   /** A request to it failed and nothing was heard since. */
   expired = false;
+  expiredAt: Millis = Number.NEGATIVE_INFINITY;
   /** It said that it is a client only: answered, never given out, never asked. */
   isClient = false;
   /** Refused tokens in a row. */
@@ -62,6 +63,12 @@ export class Node {
     this.lastHeard = now;
     this.expired = false;
     return news;
+  }
+
+  /** A request to it failed. */
+  expire(now: Millis): void {
+    this.expired = true;
+    this.expiredAt = now;
   }
 
   /** Our line may be another one now: if it seemed gone, it is to show anew whether it is there. */

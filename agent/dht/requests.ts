@@ -128,7 +128,7 @@ export class Requests {
 
   /** Take `node` for gone: all that waits for it fails at once. */
   expire(node: Node, now: Millis): void {
-    node.expired = true;
+    node.expire(now);
     const requests = [...node.requests];
     for (const request of requests) this.finish(request);
     this.#onNodeExpired(node, now);
