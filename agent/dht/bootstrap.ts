@@ -1,6 +1,8 @@
 import type { Address } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import { LIMITS, PROTOCOL } from './limits.ts';
+import type { Node } from './node.ts';
+import type { Answer } from './request.ts';
 import type { Rpc } from './rpc.ts';
 import type { Job, Scheduler } from './scheduler.ts';
 
@@ -8,11 +10,18 @@ export interface BootstrapHost {
   isConnected(): boolean;
   /** A round begins: names may have got other addresses since the last one. */
   onRound(): void;
+  /** A node answered at one of the addresses. */
+  onAnswer(node: Node, now: Millis): void;
   /** The last ping of a round was answered or given up. */
   onIdle(now: Millis): void;
 }
 
-/** The way in: ping the configured addresses, again and again while we are connected to nobody (opendht.md 15.5). */
+/**
+ * The way in: ping the configured addresses, again and again while we are connected to nobody (opendht.md 15.5).
+ *
+ * The reference leaves it at that. Two halves of a DHT that could not reach each other for long then know only their own
+ * nodes and may stay two; so the addresses are pinged now and then while we are connected, too.
+ */
 export class Bootstrap {
   readonly #rpc: Rpc;
   readonly #scheduler: Scheduler;
@@ -34,7 +43,7 @@ export class Bootstrap {
     return this.#pending > 0;
   }
 
-  /** Use these from now on; they are pinged at once unless we are connected. */
+  /** Use these from now on; they are pinged at once. */
   set(addresses: readonly Address[], now: Millis): void {
     this.#addresses = addresses.slice(0, LIMITS.bootstrapAddresses);
     this.#rounds = 0;
@@ -52,7 +61,15 @@ export class Bootstrap {
   #roundAt(moment: Millis): void {
     this.#job?.cancel();
     this.#job = this.#scheduler.schedule(moment, (now) => {
-      if (!this.#host.isConnected()) this.#host.onRound();
+      if (this.#host.isConnected()) {
+        const due = this.#lastRound + LIMITS.bootstrapCheckMs;
+        if (now < due) {
+          this.#roundAt(due);
+          return;
+        }
+      } else {
+        this.#host.onRound();
+      }
       this.#round(now);
     });
   }
@@ -60,7 +77,7 @@ export class Bootstrap {
   #round(now: Millis): void {
     this.#job?.cancel();
     this.#job = undefined;
-    if (this.#host.isConnected() || this.#addresses.length === 0) return;
+    if (this.#addresses.length === 0) return;
     const pause = Math.min(PROTOCOL.bootstrapFirstMs * 2 ** this.#rounds, LIMITS.bootstrapMaxMs);
     this.#rounds++;
     this.#lastRound = now;
@@ -74,7 +91,10 @@ export class Bootstrap {
       if (this.#pending === 0) this.#host.onIdle(then);
     };
     const handlers = {
-      onAnswer: (_: unknown, then: Millis) => done(then),
+      onAnswer: ({ node }: Answer, then: Millis) => {
+        this.#host.onAnswer(node, then);
+        done(then);
+      },
       onError: (_: unknown, then: Millis) => done(then),
       onExpired: done,
     };

@@ -146,6 +146,8 @@ export class Dht implements Engine<DhtEvent> {
     this.#bootstrap = new Bootstrap(this.#rpc, this.#scheduler, {
       isConnected: () => this.#state === 'connected',
       onRound: () => this.#events.push({ type: 'bootstrap' }),
+      // Who is near us on its side may be news to us.
+      onAnswer: (node, then) => this.#families.get(node.family)?.maintenance.verify(node, then),
       onIdle: (then) => {
         this.#updateState(then);
         this.#stepSearches(then);

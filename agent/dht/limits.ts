@@ -94,6 +94,8 @@ export const LIMITS = {
   bootstrapAddresses: 64,
   /** A station must come back soon after its line does, so the repeat ends at minutes, not at the reference's day. */
   bootstrapMaxMs: 5 * MINUTE,
+  /** While connected they are pinged that often: two halves of a DHT that lost each other are one again after it. */
+  bootstrapCheckMs: 30 * MINUTE,
   /** A search that knows nobody waits that long for the bootstrap before it gives up. */
   searchPatienceMs: 10 * SECOND,
   /** New nodes being asked whether they are there; what comes beyond them waits for maintenance. */
