@@ -9,7 +9,7 @@ import { carryOut } from './commands.ts';
 import type { ContactStore } from './contact/contact-store.ts';
 import type { Contact, Contacts } from './contact/contacts.ts';
 import type { ContactResult, ControlParams, StatusResult } from './control/protocol.ts';
-import type { ControlHandlers, ControlPeer } from './control/server.ts';
+import type { ControlPeer, StationHandlers } from './control/server.ts';
 import { toWire } from './control/wire-case.ts';
 import type { AgentCommand, AgentEvent, CommandResult } from './events.ts';
 import type { MessageDesk } from './message-desk.ts';
@@ -65,7 +65,7 @@ export class ControlDesk {
     }
   }
 
-  readonly handlers: ControlHandlers = {
+  readonly handlers: StationHandlers = {
     version: async () => ({ version: VERSION, node: process.version }),
     id: async () => ({ id: this.#station.accountId }),
     status: async () => this.#station.status(),

@@ -22,6 +22,8 @@ import { ControlDesk } from './control-handlers.ts';
 import type { DhtState } from './dht/events.ts';
 import { InfoHash } from './dht/infohash.ts';
 import { DhtNode } from './dht/udp.ts';
+import { DhtDesk } from './dht-desk.ts';
+import { dhtIdentity } from './dht-identity.ts';
 import { dhtSettings } from './dht-settings.ts';
 import type { AgentEvent } from './events.ts';
 import { iceServers } from './ice-servers.ts';
@@ -34,6 +36,7 @@ import { type MqttPart, startMqtt } from './mqtt-part.ts';
 import { SealedPost } from './sealed-post.ts';
 import type { Station, StationDeps } from './station.ts';
 import { stationStatus } from './status.ts';
+import { Stops } from './stops.ts';
 
 /** At the end: how long the last signals may take to reach a node of the DHT. */
 const FLUSH_MS: Millis = 500;
@@ -44,26 +47,21 @@ const FLUSH_MS: Millis = 500;
  */
 export async function runStation(config: Config, deps: StationDeps): Promise<Station> {
   const { clock, random, logger: log, systemd, onProgress } = deps;
-  /** Undone in reverse, when something cannot start and at the end. */
-  const stops: (() => Promise<void>)[] = [];
-  let stopping: Promise<void> | undefined;
-  const stop = () => {
-    stopping ??= stopAll(stops, log);
-    return stopping;
-  };
+  const stops = new Stops(log);
 
   try {
     await openPrivateFolder(config.state);
 
     // First, because it also finds out whether a station runs here already.
     const desk = new ControlDesk();
+    const dhtDesk = new DhtDesk();
     const control = new ControlServer({
       path: config.control,
-      handlers: desk.handlers,
+      handlers: { ...desk.handlers, ...dhtDesk.handlers },
       logger: log.child('control'),
     });
     await control.start();
-    stops.push(() => control.stop());
+    stops.add(() => control.stop());
 
     const identity = await openIdentity({
       state: config.state,
@@ -75,7 +73,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
         ),
       onNotice: (sentence) => log.warn(sentence),
     });
-    stops.push(async () => identity.devicePrivateKey.close());
+    stops.add(async () => identity.devicePrivateKey.close());
 
     const contacts = new Contacts(identity.accountId);
     for (const contact of config.contacts) contacts.add(contact, 'config');
@@ -175,9 +173,9 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
     });
 
     await dht.start();
-    stops.push(() => dht.stop());
-    stops.push(() => messages.stop());
-    stops.push(async () => secureDht.close());
+    stops.add(() => dht.stop());
+    stops.add(() => messages.stop());
+    stops.add(async () => secureDht.close());
     mqtt = await startMqtt(config, {
       identity,
       clock,
@@ -185,11 +183,11 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       logger: log.child('mqtt'),
       handle: (command) => carryOut({ contacts, calls, messages }, command),
     });
-    stops.push(async () => mqtt?.stop());
+    stops.add(async () => mqtt?.stop());
     // What was known before there was anybody to tell: the DHT may be connected by now.
     dispatch({ type: 'audio.state', state: device.state });
     dispatch({ type: 'dht.state', ...dhtState });
-    stops.push(async () => {
+    stops.add(async () => {
       await calls.shutdown();
       await Promise.all([
         voices.settled(),
@@ -223,12 +221,19 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       device,
       audioState: () => audioState,
       calls,
-      parts: { secureDht, post, voices, messages, contacts, control },
+      parts: { secureDht, post, voices, messages, contacts, control, dhtDesk },
+    });
+    dhtDesk.ready({
+      dht,
+      clock,
+      random,
+      verify: (value) => verifier.verify(value),
+      identity: dhtIdentity({ identity, secureDht, verifier, contacts }),
     });
     desk.ready({ ...own, clock, contacts, contactStore, calls, messages, status });
 
     const unwatch = systemd.runWatchdog(clock, livelinessCheck(voices));
-    stops.push(async () => {
+    stops.add(async () => {
       unwatch();
       systemd.stopping();
       dispatch({ type: 'system', kind: 'stopping' }); // while there is somebody to tell
@@ -239,26 +244,17 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
 
     return {
       ready: {
+        mode: 'station',
         id: identity.accountId,
         dht: dhtAddress,
         mqtt: mqtt.description,
         sound: device.description,
       },
-      stop,
+      stop: () => stops.run(),
     };
   } catch (error) {
-    await stop();
+    await stops.run();
     throw error;
-  }
-}
-
-async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {
-  for (const stop of stops.splice(0).reverse()) {
-    try {
-      await stop();
-    } catch (error) {
-      log.warn('a part did not stop', { why: errorText(error) });
-    }
   }
 }
 

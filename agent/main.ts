@@ -9,9 +9,12 @@ const command = commandIndex(argv);
 
 if (argv[command] === 'run' && !wantsHelp) {
   const { runCommand } = await import('./run.ts');
-  const load = async () => (await import('./daemon.ts')).runStation;
+  const assemblies = {
+    station: async () => (await import('./daemon.ts')).runStation,
+    dhtOnly: async () => (await import('./dht-only.ts')).runDhtOnly,
+  };
   const { exitNow } = await import('./base/exit.ts');
-  exitNow(await runCommand(argv.toSpliced(command, 1), load));
+  exitNow(await runCommand(argv.toSpliced(command, 1), assemblies));
 } else {
   const { cliProcess } = await import('./cli/process.ts');
   // Not exit(): what was written to a pipe is still on its way.

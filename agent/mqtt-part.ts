@@ -12,7 +12,7 @@ import type { Identity } from './identity/identity.ts';
 export interface MqttPart {
   /** For a person. */
   readonly description: string;
-  readonly status: () => StatusResult['mqtt'];
+  readonly status: () => NonNullable<StatusResult['mqtt']>;
   readonly stats: () => Readonly<Record<string, number>>;
   publish(event: AgentEvent): void;
   /** About a second at most. */

@@ -1,6 +1,6 @@
 import type { Config } from './config/config.ts';
 import type { Environment } from './config/paths.ts';
-import type { ReadyInfo } from './station.ts';
+import type { NodeReady, ReadyInfo } from './station.ts';
 
 export interface ReadyContext {
   readonly environment: Environment;
@@ -13,6 +13,7 @@ export interface ReadyContext {
 export function readyText(ready: ReadyInfo, { environment, config, file }: ReadyContext): string {
   // npm says that it started us; what it started is then not in the shell's path.
   const command = environment['npm_execpath'] === undefined ? 'doorward' : 'npx doorward';
+  if (ready.mode === 'dht-only') return nodeText(ready, command, file, config);
   const station = file === undefined ? command : `${command} -c ${quote(file)}`;
   const caller = '--state ./caller';
   return [
@@ -26,6 +27,27 @@ export function readyText(ready: ReadyInfo, { environment, config, file }: Ready
     'Call it from a second terminal: let a caller in, then be that caller.',
     `  ${station} contact add caller $(${command} id ${caller}) --can ring,auto_answer`,
     `  ${station} call ${ready.id} ${caller} --record heard.wav --for 10s`,
+    '',
+    '',
+  ].join('\n');
+}
+
+function nodeText(
+  { id, dht }: NodeReady,
+  command: string,
+  file: string | undefined,
+  { control }: Config,
+): string {
+  const node = file === undefined ? command : `${command} -c ${quote(file)}`;
+  return [
+    'A node of the DHT is ready.',
+    `  id       ${id}`,
+    `  dht      udp ${dht}`,
+    `  control  ${control}`,
+    '',
+    'Use it from a second terminal:',
+    `  ${node} dht put greeting "hello world"`,
+    `  ${node} dht get greeting`,
     '',
     '',
   ].join('\n');

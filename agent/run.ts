@@ -19,10 +19,16 @@ import { systemdNotifier } from './systemd.ts';
  */
 
 /**
- * The assembly, `runStation` of daemon.ts: resolves when the station is ready.
+ * An assembly, `runStation` of daemon.ts or `runDhtOnly` of dht-only.ts: resolves when the station is ready.
  * @throws {AgentError} what cli/exit-codes.ts lists: `port-in-use`, `store-unusable`, `audio-unusable`, `already-running`, …
  */
 export type RunStation = (config: Config, deps: StationDeps) => Promise<Station>;
+
+/** How to load the assemblies: only for a configuration that is good, and only the one that is run. */
+export interface Assemblies {
+  readonly station: () => Promise<RunStation>;
+  readonly dhtOnly: () => Promise<RunStation>;
+}
 
 /** A station that does not stop by then is left to die with the process. */
 const STOP_LIMIT_MS = 2000;
@@ -32,6 +38,8 @@ interface RunArguments {
   readonly settings: readonly string[];
   readonly json: boolean;
   readonly quiet: boolean;
+  /** A node of the DHT and nothing else. */
+  readonly dhtOnly: boolean;
   /** Stop when standard input ends: for a parent that may die without a word. */
   readonly tied: boolean;
 }
@@ -46,6 +54,7 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
         set: { type: 'string', multiple: true },
         json: { type: 'boolean' },
         quiet: { type: 'boolean', short: 'q' },
+        'dht-only': { type: 'boolean' },
         tied: { type: 'boolean' },
       },
     });
@@ -54,23 +63,25 @@ export function parseRunArguments(argv: readonly string[]): RunArguments {
       settings: values.set ?? [],
       json: values.json ?? false,
       quiet: values.quiet ?? false,
+      dhtOnly: values['dht-only'] ?? false,
       tied: values.tied ?? false,
     };
   } catch (error) {
-    throw new AgentError('usage', errorText(error), 'doorward run [-c FILE] [--set KEY=VALUE]');
+    throw new AgentError(
+      'usage',
+      errorText(error),
+      'doorward run [-c FILE] [--set KEY=VALUE] [--dht-only]',
+    );
   }
 }
 
-/**
- * Resolves with the exit code once the station has stopped.
- * @param load the assembly, which loads every part: only for a configuration that is good
- */
+/** Resolves with the exit code once the station has stopped. */
 export async function runCommand(
   argv: readonly string[],
-  load: () => Promise<RunStation>,
+  assemblies: Assemblies,
 ): Promise<ExitCode> {
   try {
-    return await run(parseRunArguments(argv), load);
+    return await run(parseRunArguments(argv), assemblies);
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     const hint = error.hint === undefined ? '' : `\n  ${error.hint}`;
@@ -79,7 +90,7 @@ export async function runCommand(
   }
 }
 
-async function run(args: RunArguments, load: () => Promise<RunStation>): Promise<ExitCode> {
+async function run(args: RunArguments, assemblies: Assemblies): Promise<ExitCode> {
   const { env: environment } = process;
   // A full disk or a terminal that is gone takes our log, not the door.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
@@ -102,7 +113,7 @@ async function run(args: RunArguments, load: () => Promise<RunStation>): Promise
   });
 
   const stopping = stopRequested(args.tied);
-  const runStation = await load();
+  const runStation = await (args.dhtOnly ? assemblies.dhtOnly() : assemblies.station());
   const starting = runStation(config, {
     clock: systemClock,
     random: systemRandom,

@@ -15,7 +15,19 @@ export interface StationDeps {
 }
 
 /** What was bound and found, for the lines that `run` prints. */
-export interface ReadyInfo {
+export type ReadyInfo = StationReady | NodeReady;
+
+/** Of a node of the DHT alone. */
+export interface NodeReady {
+  readonly mode: 'dht-only';
+  /** Node id, 40 hex digits. */
+  readonly id: string;
+  /** `127.0.0.1:4222` */
+  readonly dht: string;
+}
+
+export interface StationReady {
+  readonly mode: 'station';
   /** 40 hex digits. */
   readonly id: string;
   /** `127.0.0.1:4222` */

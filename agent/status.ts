@@ -7,6 +7,7 @@ import type { StatusResult } from './control/protocol.ts';
 import { toWire } from './control/wire-case.ts';
 import type { DhtState } from './dht/events.ts';
 import type { DhtNode } from './dht/udp.ts';
+import { flatten } from './flatten.ts';
 import type { MqttPart } from './mqtt-part.ts';
 
 export interface StatusSources {
@@ -14,7 +15,7 @@ export interface StatusSources {
   readonly accountId: string;
   readonly startedAt: Millis;
   readonly clock: Clock;
-  readonly dht: Pick<DhtNode, 'port' | 'stats'>;
+  readonly dht: Pick<DhtNode, 'id' | 'port' | 'stats'>;
   readonly dhtState: () => DhtState;
   readonly mqtt: Pick<MqttPart, 'status' | 'stats'>;
   readonly device: Pick<AudioDevice, 'description'>;
@@ -31,6 +32,7 @@ export function stationStatus(sources: StatusSources): () => StatusResult {
     const { state, peers4, peers6 } = sources.dhtState();
     const stats = Object.entries(parts).map(([name, part]) => [name, flatten(part.stats())]);
     return {
+      mode: 'station',
       pid: process.pid,
       version: VERSION,
       node: config.node,
@@ -38,6 +40,7 @@ export function stationStatus(sources: StatusSources): () => StatusResult {
       uptime_s: Math.round((clock.now() - startedAt) / 1000),
       state: config.state,
       dht: {
+        id: dht.id.hex,
         address: `${config.dht.bind}:${dht.port}`,
         network: config.dht.network,
         state,
@@ -56,16 +59,4 @@ export function stationStatus(sources: StatusSources): () => StatusResult {
       },
     };
   };
-}
-
-/** Counters of parts within parts as `part.counter`. */
-function flatten(stats: object, prefix = ''): Record<string, number> {
-  const flat: Record<string, number> = {};
-  for (const [key, value] of Object.entries(stats)) {
-    if (typeof value === 'number') flat[prefix + key] = value;
-    else if (typeof value === 'object' && value !== null) {
-      Object.assign(flat, flatten(value, `${prefix}${key}.`));
-    }
-  }
-  return flat;
 }

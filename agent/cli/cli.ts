@@ -1,5 +1,4 @@
 import yargs from 'yargs/yargs';
-import { DURATION_EXPECTED, parseDuration } from '../base/duration.ts';
 import { AgentError, errorText } from '../base/errors.ts';
 import { RIGHTS, type Right } from '../events.ts';
 import { type CallArguments, callCommand } from './call.ts';
@@ -16,9 +15,11 @@ import {
   versionCommand,
 } from './commands.ts';
 import { checkConfigCommand, initCommand } from './config.ts';
+import { dhtCommands } from './dht-commands.ts';
 import { EXIT, type ExitCode, exitOfError } from './exit-codes.ts';
 import { Output } from './output.ts';
 import { sendCommand } from './send.ts';
+import { asWord, markWords, parseTime } from './words.ts';
 import type { World } from './world.ts';
 
 /**
@@ -40,7 +41,7 @@ const PLAIN_WORDS = {
 };
 
 /** A command with its arguments, ready to go. */
-type Chosen = (output: Output) => Promise<ExitCode>;
+export type Chosen = (output: Output) => Promise<ExitCode>;
 
 export async function runCli(argv: readonly string[], world: World): Promise<ExitCode> {
   const parsed = await parse(argv, world);
@@ -169,7 +170,13 @@ function commands(world: World, choose: (command: Chosen) => void) {
       .command(
         'run',
         'run the station in the foreground; --set key=value overrides the configuration',
-        (y) => y.option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' }),
+        (y) =>
+          y
+            .option('set', { type: 'string', array: true, nargs: 1, describe: 'key=value' })
+            .option('dht-only', {
+              type: 'boolean',
+              describe: 'be a node of the DHT and nothing else: no identity, no calls',
+            }),
         // Never reached: main.ts starts it without this file.
       )
       .command(
@@ -232,7 +239,7 @@ function commands(world: World, choose: (command: Chosen) => void) {
               type: 'string',
               requiresArg: true,
               describe: 'hang up that long after it was answered: 10s, 5m',
-              coerce: parseFor,
+              coerce: parseTime('--for'),
             })
             .option('bootstrap', bootstrap)
             .option('state', state),
@@ -272,6 +279,7 @@ function commands(world: World, choose: (command: Chosen) => void) {
         ({ config, to, text, bootstrap, state }) =>
           choose((output) => sendCommand(world, { config, to, text, bootstrap, state }, output)),
       )
+      .command('dht', 'the DHT by hand', (y) => dhtCommands(y, world, choose, { bootstrap, state }))
       .command(
         'messages',
         'list the last messages',
@@ -338,28 +346,7 @@ function commands(world: World, choose: (command: Chosen) => void) {
   );
 }
 
-/** No argument of a process holds a NUL. */
-const MARK = '\0';
-
-/**
- * yargs 18 loses a lone `-` and what follows `--` when a command takes words by position. Both are marked before it sees
- * them, so that they cannot be taken for options, and get their own face back in `asWord`.
- */
-function markWords(argv: readonly string[]): string[] {
-  const end = argv.indexOf('--');
-  const options = end === -1 ? argv : argv.slice(0, end);
-  const words = end === -1 ? [] : argv.slice(end + 1);
-  return [
-    ...options.map((word) => (word === '-' ? MARK + word : word)),
-    ...words.map((word) => MARK + word),
-  ];
-}
-
-function asWord(word: string): string {
-  return word.replaceAll(MARK, '');
-}
-
-const REPEATABLE = new Set(['_', 'bootstrap', 'can', 'set']);
+const REPEATABLE = new Set(['_', 'bootstrap', 'can', 'select', 'set']);
 
 /** Of two values for one option neither is taken. */
 function onceEach(args: Readonly<Record<string, unknown>>): true {
@@ -368,12 +355,6 @@ function onceEach(args: Readonly<Record<string, unknown>>): true {
   // An option comes under its short name, too.
   const name = twice.reduce((a, b) => (b.length > a.length ? b : a));
   throw new Error(`--${name} is given twice`);
-}
-
-function parseFor(text: string): number {
-  const ms = parseDuration(text);
-  if (ms === undefined || ms < 1) throw new Error(`--for: "${text}" is not ${DURATION_EXPECTED}`);
-  return ms;
 }
 
 function parseLimit(text: string): number {

@@ -141,13 +141,11 @@ export async function statusCommand(
 }
 
 function statusText(status: StatusResult): string {
-  const { dht, mqtt, audio, calls } = status;
-  const broker = mqtt.mode === 'embedded' ? `own broker at ${mqtt.url}` : mqtt.url;
-  const call = calls.map(({ phase, peer, direction }) => {
-    return `${phase} (${direction}, ${printable(peer)})`;
-  });
+  const { dht } = status;
   return table([
-    ['station', `${status.node}, ${status.id}`],
+    status.id === undefined
+      ? ['node', `of the DHT only, ${dht.id}`]
+      : ['station', `${status.node}, ${status.id}`],
     ['version', status.version],
     [
       'process',
@@ -158,13 +156,23 @@ function statusText(status: StatusResult): string {
       'dht',
       `${dht.state}, ${dht.peers4 + dht.peers6} nodes, udp ${dht.address}, network ${dht.network}`,
     ],
-    [
-      'mqtt',
-      mqtt.mode === 'off' ? 'off' : `${broker}, ${mqtt.connected ? 'connected' : 'not connected'}`,
-    ],
-    ['sound', `${audio.description}, ${audio.state}`],
-    ['calls', call.length === 0 ? 'none' : call.join('; ')],
+    ...stationRows(status),
   ]);
+}
+
+function* stationRows({ mqtt, audio, calls }: StatusResult): Generator<string[]> {
+  if (mqtt !== undefined) {
+    const broker = mqtt.mode === 'embedded' ? `own broker at ${mqtt.url}` : mqtt.url;
+    const link = `${broker}, ${mqtt.connected ? 'connected' : 'not connected'}`;
+    yield ['mqtt', mqtt.mode === 'off' ? 'off' : link];
+  }
+  if (audio !== undefined) yield ['sound', `${audio.description}, ${audio.state}`];
+  if (calls !== undefined) {
+    const texts = calls.map(({ phase, peer, direction }) => {
+      return `${phase} (${direction}, ${printable(peer)})`;
+    });
+    yield ['calls', texts.length === 0 ? 'none' : texts.join('; ')];
+  }
 }
 
 /** One JSON object per line, until Ctrl-C. */

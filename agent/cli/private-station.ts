@@ -22,9 +22,10 @@ export async function startPrivateStation(options: StationOptions): Promise<Priv
   const settings = [...options.settings, `control=${control}`].flatMap((s) => ['--set', s]);
   const file = options.configFile === undefined ? [] : ['-c', options.configFile];
   const entry = process.argv[1] ?? '';
+  const kind = options.dhtOnly ? ['--dht-only'] : [];
   const child = spawn(
     process.execPath,
-    [...process.execArgv, entry, 'run', '--tied', '--json', ...file, ...settings],
+    [...process.execArgv, entry, 'run', '--tied', '--json', ...kind, ...file, ...settings],
     // A group of its own: Ctrl-C is for the command, which hangs up before it stops the station. Its standard input ends
     // with this process, however that goes, and then it stops.
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true },

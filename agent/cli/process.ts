@@ -24,10 +24,13 @@ export async function cliProcess(argv: readonly string[]): Promise<ExitCode> {
     stdout: (text) => {
       process.stdout.write(text);
     },
+    stdoutBytes: (bytes) => {
+      process.stdout.write(bytes);
+    },
     stderr: (text) => {
       process.stderr.write(text);
     },
-    stdin: readStdin,
+    stdinBytes: readStdin,
     alarm: (callback) => new WakeUp(systemClock, callback),
     onInterrupt: (listener) => onInterrupt(systemClock, listener),
     connect: (path) => ControlClient.connect(path),
@@ -47,20 +50,23 @@ async function exampleConfig(): Promise<string> {
   return readFile(existsSync(beside) ? beside : inTree, 'utf8');
 }
 
-/** More than the longest message, so that a file by mistake does not fill the memory. */
+/** More than the longest message and the largest value, so that a file by mistake does not fill the memory. */
 const MAX_STDIN_BYTES = 1024 * 1024;
 
-async function readStdin(): Promise<string> {
+async function readStdin(): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > MAX_STDIN_BYTES) {
-      throw new AgentError('message-too-long', 'standard input is too long for a message');
+      throw new AgentError(
+        'message-too-long',
+        'standard input is too long for a message or a value',
+      );
     }
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 async function createFile(path: string, text: string): Promise<void> {

@@ -33,7 +33,7 @@ export async function sendCommand(
   args: SendArguments,
   output: Output,
 ): Promise<ExitCode> {
-  const text = args.text === '-' ? (await world.stdin()).replace(/\r?\n$/, '') : args.text;
+  const text = args.text === '-' ? await readText(world) : args.text;
   if (text === '') throw new AgentError('message-empty', 'the message has no text');
   const station = await openStation(world, args, output);
   try {
@@ -41,6 +41,10 @@ export async function sendCommand(
   } finally {
     await station.close();
   }
+}
+
+async function readText(world: World): Promise<string> {
+  return new TextDecoder().decode(await world.stdinBytes()).replace(/\r?\n$/, '');
 }
 
 async function follow(

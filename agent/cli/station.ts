@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { type HostPort, parseHostPort } from '../base/address.ts';
 import { AgentError } from '../base/errors.ts';
 import { type Config, type ConfigSources, formatProblems, loadConfig } from '../config/config.ts';
@@ -86,7 +87,57 @@ export async function openStation(
   }
   const neighbour = await running?.request('status', {});
   running?.close();
-  return await startPrivateStation(world, args, neighbour, output);
+  return await startPrivateStation(world, args, neighbour, output, false);
+}
+
+/**
+ * For commands on the DHT: what runs here; or with `--bootstrap` or `--state` a node of our own, which has entered the network
+ * when this resolves. One with `--state` is a whole station, as it has an identity.
+ * @throws {AgentError} also `usage`, `no-answer`
+ */
+export async function openNode(
+  world: World,
+  args: StationArguments,
+  needsIdentity: boolean,
+  output: Output,
+): Promise<StationLink> {
+  const { bootstrap, state } = args;
+  if (bootstrap === undefined && state === undefined) {
+    const connection = await connectNode(world, args);
+    return { connection, isPrivate: false, close: async () => connection.close() };
+  }
+  if (needsIdentity && state === undefined) {
+    throw new AgentError(
+      'usage',
+      'a node for this command has no identity to sign with',
+      'name one with --state FOLDER; it is made if missing',
+    );
+  }
+  let neighbour: StatusResult | undefined;
+  if (bootstrap === undefined) {
+    const running = await connectNode(world, args);
+    neighbour = await running.request('status', {});
+    running.close();
+  }
+  const link = await startPrivateStation(world, args, neighbour, output, state === undefined);
+  const { dht } = await link.connection.request('status', {});
+  if (dht.state === 'connected') return link;
+  await link.close();
+  throw new AgentError(
+    'no-answer',
+    `no node of network ${dht.network} answered in ${DHT_WAIT_MS / 1000} s`,
+    'is there one at the address of --bootstrap, and in this network (dht.network)?',
+  );
+}
+
+async function connectNode(world: World, args: StationArguments): Promise<ControlConnection> {
+  try {
+    return await connectStation(world, args);
+  } catch (error) {
+    if (!(error instanceof AgentError) || error.code !== 'not-running') throw error;
+    const hint = `${error.hint ?? ''}; or enter the network for this command alone with --bootstrap HOST:PORT`;
+    throw new AgentError(error.code, error.message, hint, { cause: error.cause });
+  }
 }
 
 /** How long a station of our own may look for the DHT before we go on without. */
@@ -98,20 +149,21 @@ async function startPrivateStation(
   args: StationArguments,
   neighbour: StatusResult | undefined,
   output: Output,
+  dhtOnly: boolean,
 ): Promise<StationLink> {
   const { config } = await configOf(world, args.config);
   const bootstrap = bootstrapFor(args.bootstrap, neighbour, config);
   const isLocal = bootstrap.every(({ host }) => /^(?:localhost|127\..*|::1)$/.test(host));
-  output.note(
-    args.state === undefined
-      ? 'no station runs here: starting one for this command'
-      : `starting a station for this command, identity in ${args.state}`,
-  );
+  output.note(introduction(args, dhtOnly));
   const station = await world.startStation({
+    dhtOnly,
     configFile: args.config,
     settings: [
       ...(args.state === undefined ? [] : [`state=${args.state}`]),
       `dht.bind=${isLocal ? '127.0.0.1' : '0.0.0.0'}`,
+      ...(bootstrap.some(({ host }) => isIPv6(host))
+        ? [`dht.bind6=${isLocal ? '::1' : '::'}`]
+        : []),
       'dht.port=0',
       `dht.network=${neighbour?.dht.network ?? config.dht.network}`,
       `dht.bootstrap=${bootstrap.map(formatHostPort).join(',')}`,
@@ -128,6 +180,13 @@ async function startPrivateStation(
     throw error;
   }
   return { connection: station.connection, isPrivate: true, close: () => station.stop() };
+}
+
+function introduction({ state }: StationArguments, dhtOnly: boolean): string {
+  if (dhtOnly) return 'starting a node for this command';
+  return state === undefined
+    ? 'no station runs here: starting one for this command'
+    : `starting a station for this command, identity in ${state}`;
 }
 
 async function waitForDht(world: World, connection: ControlConnection): Promise<void> {

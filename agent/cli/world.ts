@@ -10,10 +10,12 @@ export interface World {
   readonly clock: Clock;
   /** What was asked for. */
   stdout(text: string): void;
+  /** The same, byte by byte. */
+  stdoutBytes(bytes: Uint8Array): void;
   /** Everything else. */
   stderr(text: string): void;
-  /** Standard input to its end. */
-  stdin(): Promise<string>;
+  /** Standard input to its end. @throws {AgentError} `message-too-long` */
+  stdinBytes(): Promise<Uint8Array>;
   alarm(callback: () => void): Alarm;
   /** Ctrl-C or SIGTERM: `listener` instead of the end of the process. @returns how to stop listening */
   onInterrupt(listener: () => void): () => void;
@@ -43,6 +45,8 @@ export async function sleep(world: World, ms: Millis): Promise<void> {
 }
 
 export interface StationOptions {
+  /** Only a node of the DHT: `run --dht-only`. */
+  readonly dhtOnly: boolean;
   readonly configFile: string | undefined;
   /** `--set` of `run`, beside the control socket, which is private. */
   readonly settings: readonly string[];

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { AgentError, errorCode, errorText } from '../base/errors.ts';
 import { decodeAudio, encodeAudio } from './audio.ts';
+import type { DhtFound } from './dht-protocol.ts';
 import { encodeRequest, LineSplitter, parseRpc, type RpcErrorObject } from './json-rpc.ts';
 import { CONTROL_LIMITS } from './limits.ts';
 import type { ControlInput, ControlMethod, ControlResults, WireEvent } from './protocol.ts';
@@ -13,6 +14,8 @@ export interface ControlConnection {
   request<M extends ControlMethod>(method: M, params: ControlInput<M>): Promise<ControlResults[M]>;
   /** Events of `events.subscribe`. Replaces the last listener. */
   onEvent(listener: (event: WireEvent) => void): void;
+  /** What gets and listens of `dht.get` and `dht.listen` find. Replaces the last listener. */
+  onFound(listener: (found: DhtFound) => void): void;
   /** Sound to be heard here, whole frames at 48 kHz. */
   onAudio(listener: (pcm: Int16Array) => void): void;
   /** Called once when the station goes away by itself. */
@@ -36,6 +39,7 @@ export class ControlClient implements ControlConnection {
   #isClosing = false;
   #lost: AgentError | undefined;
   #eventListener: ((event: WireEvent) => void) | undefined;
+  #foundListener: ((found: DhtFound) => void) | undefined;
   #audioListener: ((pcm: Int16Array) => void) | undefined;
   #lostListener: ((error: AgentError) => void) | undefined;
 
@@ -91,6 +95,10 @@ export class ControlClient implements ControlConnection {
     this.#eventListener = listener;
   }
 
+  onFound(listener: (found: DhtFound) => void): void {
+    this.#foundListener = listener;
+  }
+
   onAudio(listener: (pcm: Int16Array) => void): void {
     this.#audioListener = listener;
   }
@@ -125,6 +133,8 @@ export class ControlClient implements ControlConnection {
       case 'notification':
         if (message.method === 'event') {
           this.#eventListener?.(message.params as unknown as WireEvent);
+        } else if (message.method === 'dht.value') {
+          this.#foundListener?.(message.params as unknown as DhtFound);
         } else if (message.method === 'audio') {
           const pcm = decodeAudio(message.params);
           if (pcm !== undefined) this.#audioListener?.(pcm);

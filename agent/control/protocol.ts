@@ -6,6 +6,7 @@ import {
   type MessageRecord,
   RIGHTS,
 } from '../events.ts';
+import { DHT_PARAMS, type DhtResults } from './dht-protocol.ts';
 import type { Wire } from './wire-case.ts';
 
 /**
@@ -66,6 +67,7 @@ export const CONTROL_PARAMS = {
   'events.subscribe': v.strictObject({
     types: v.optional(v.pipe(v.array(text(64)), v.maxLength(64))),
   }),
+  ...DHT_PARAMS,
 } as const;
 
 export type ControlMethod = keyof typeof CONTROL_PARAMS;
@@ -102,14 +104,19 @@ export interface MessagesResult {
 }
 
 export interface StatusResult {
+  /** What runs: everything, or `run --dht-only`, which has no id, MQTT, sound and calls. */
+  readonly mode: 'station' | 'dht-only';
   readonly pid: number;
   readonly version: string;
   readonly node: string;
-  readonly id: string;
+  /** Account id, 40 hex digits. */
+  readonly id?: string;
   readonly uptime_s: number;
   /** Path of the state folder. */
   readonly state: string;
   readonly dht: {
+    /** Node id, 40 hex digits. */
+    readonly id: string;
     /** `127.0.0.1:4222`, the port as it is bound. */
     readonly address: string;
     readonly network: number;
@@ -117,19 +124,19 @@ export interface StatusResult {
     readonly peers4: number;
     readonly peers6: number;
   };
-  readonly mqtt: {
+  readonly mqtt?: {
     readonly mode: 'off' | 'embedded' | 'client';
     readonly url: string;
     readonly connected: boolean;
   };
-  readonly audio: { readonly description: string; readonly state: string };
-  readonly calls: readonly Wire<CallSnapshot>[];
+  readonly audio?: { readonly description: string; readonly state: string };
+  readonly calls?: readonly Wire<CallSnapshot>[];
   readonly memory: { readonly rss_bytes: number };
   /** Sizes and counters of each part. */
   readonly stats: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-export interface ControlResults {
+export interface ControlResults extends DhtResults {
   readonly id: IdResult;
   readonly version: VersionResult;
   readonly status: StatusResult;

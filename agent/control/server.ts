@@ -7,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import type { AgentEvent } from '../events.ts';
 import { encodeAudio } from './audio.ts';
 import { connectSocket } from './client.ts';
+import type { DhtResults } from './dht-protocol.ts';
 import { encodeNotification, type RpcId } from './json-rpc.ts';
 import { CONTROL_LIMITS } from './limits.ts';
 import type { ControlMethod, ControlParams, ControlResults } from './protocol.ts';
@@ -21,6 +22,12 @@ export interface ControlPeer {
   onAudio(listener: ((pcm: Int16Array) => void) | undefined): void;
   /** Sound to the client. @returns false when it is gone, or was dropped because it reads too slowly */
   sendAudio(pcm: Int16Array): boolean;
+  /** A notification to the client. @returns false as `sendAudio` */
+  notify(method: string, params: object): boolean;
+  /** Bytes that it has not read yet; over CONTROL_LIMITS.unsentBytes it is dropped. */
+  readonly unsentBytes: number;
+  /** Called when it has read them all. Several may listen. */
+  onDrain(listener: () => void): void;
   /** Called once when the client is gone, however; at once if it is already. */
   onClose(listener: () => void): void;
 }
@@ -33,9 +40,14 @@ export type ControlHandlers = {
   ) => Promise<ControlResults[M]>;
 };
 
+/** What a station answers, and a node of the DHT alone does not. */
+export type StationHandlers = Omit<ControlHandlers, keyof DhtResults>;
+export type DhtHandlers = Pick<ControlHandlers, keyof DhtResults>;
+
 export interface ControlServerOptions {
   readonly path: string;
-  readonly handlers: ControlHandlers;
+  /** A method without one is refused: `not-offered`. */
+  readonly handlers: Partial<ControlHandlers>;
   readonly logger: Logger;
 }
 
@@ -128,6 +140,7 @@ export class ControlServer {
     socket.on('error', (error) => {
       this.#options.logger.debug('client lost', { client: client.id, reason: errorText(error) });
     });
+    socket.on('drain', () => client.drained());
     socket.on('close', () => {
       this.#clients.delete(client);
       client.closed();
@@ -180,10 +193,16 @@ export class ControlServer {
     // The session answers it itself.
     if (call.method === 'events.subscribe') return {};
     // Method and parameters belong together; TypeScript cannot follow the lookup.
-    const handler = this.#options.handlers[call.method] as (
-      params: ControlCall['params'],
-      client: ControlPeer,
-    ) => Promise<unknown>;
+    const handler = this.#options.handlers[call.method] as
+      | ((params: ControlCall['params'], client: ControlPeer) => Promise<unknown>)
+      | undefined;
+    if (handler === undefined) {
+      throw new AgentError(
+        'not-offered',
+        `what runs here is a node of the DHT and no station: it has no "${call.method}"`,
+        'start a station with "doorward run", without --dht-only',
+      );
+    }
     return await handler(call.params, client);
   }
 
@@ -199,6 +218,7 @@ class Client implements ControlPeer {
   readonly session = new ControlSession();
   readonly #onTooSlow: () => void;
   readonly #closeListeners: (() => void)[] = [];
+  readonly #drainListeners: (() => void)[] = [];
   #isClosed = false;
   audioListener: ((pcm: Int16Array) => void) | undefined;
 
@@ -223,6 +243,22 @@ class Client implements ControlPeer {
 
   sendAudio(pcm: Int16Array): boolean {
     return this.write(encodeAudio(pcm));
+  }
+
+  notify(method: string, params: object): boolean {
+    return this.write(encodeNotification(method, params));
+  }
+
+  get unsentBytes(): number {
+    return this.socket.writableLength;
+  }
+
+  onDrain(listener: () => void): void {
+    this.#drainListeners.push(listener);
+  }
+
+  drained(): void {
+    for (const listener of this.#drainListeners) listener();
   }
 
   onClose(listener: () => void): void {

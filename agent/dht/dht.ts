@@ -13,7 +13,7 @@ import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
 import type { OperationId } from './operation.ts';
 import { Operations } from './operations.ts';
-import { RoutingTable } from './routing-table.ts';
+import { RoutingTable, type TableEntry } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
 import { Scheduler } from './scheduler.ts';
 import type { SearchHost } from './search-host.ts';
@@ -256,6 +256,29 @@ export class Dht implements Engine<DhtEvent> {
     this.#operations.cancel(id, now);
   }
 
+  /**
+   * Ask whoever is at `address` for its id, up to three times.
+   * @returns names one `ping.done`
+   */
+  ping(address: Address, now: Millis): OperationId {
+    const operation = this.#operations.newId();
+    const nobody = () => this.#events.push({ type: 'ping.done', operation });
+    const request = this.#rpc.pingAddress(
+      address,
+      {
+        onAnswer: ({ node }, then) => {
+          const answer = { id: node.id, roundTripMs: then - now };
+          this.#events.push({ type: 'ping.done', operation, answer });
+        },
+        onError: nobody,
+        onExpired: nobody,
+      },
+      now,
+    );
+    if (request === undefined) nobody();
+    return operation;
+  }
+
   // ---- searches
 
   #searchHost(family: Family): SearchHost {
@@ -374,6 +397,13 @@ export class Dht implements Engine<DhtEvent> {
           ? 'connecting'
           : 'disconnected';
     return { state, peers4: v4.good, peers6: v6.good };
+  }
+
+  /** The routing tables: IPv4 first, by bucket. */
+  nodes(now: Millis): TableEntry[] {
+    return ([4, 6] as const).flatMap((family) => [
+      ...(this.#families.get(family)?.table.entries(now) ?? []),
+    ]);
   }
 
   #updateState(now: Millis): void {

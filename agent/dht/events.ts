@@ -1,3 +1,5 @@
+import type { Millis } from '../base/clock.ts';
+import type { InfoHash } from './infohash.ts';
 import type { OperationId } from './operation.ts';
 import type { Value } from './value.ts';
 
@@ -8,6 +10,13 @@ export interface DhtState {
   /** Good nodes of each family. */
   readonly peers4: number;
   readonly peers6: number;
+}
+
+export interface PingAnswer {
+  /** Node id. */
+  readonly id: InfoHash;
+  /** From the first of up to three sendings to the answer. */
+  readonly roundTripMs: Millis;
 }
 
 /** What a node tells the program it runs in. */
@@ -29,6 +38,8 @@ export type DhtEvent =
       readonly value: Value;
       readonly expired: boolean;
     }
+  /** Once for each ping, with the id of who answered it, if anybody did. */
+  | { readonly type: 'ping.done'; readonly operation: OperationId; readonly answer?: PingAnswer }
   | ({ readonly type: 'state' } & DhtState)
   /** Still nobody there: names of bootstrap nodes should be resolved again. */
   | { readonly type: 'bootstrap' };

@@ -95,6 +95,11 @@ export class Operations {
     return get.id;
   }
 
+  /** For an operation that needs no search. */
+  newId(): OperationId {
+    return ++this.#lastId;
+  }
+
   /** @see Dht.put */
   put(key: InfoHash, value: Value, permanent: boolean, now: Millis): OperationId {
     const unixMs = this.#unixMs(now);

@@ -1,3 +1,4 @@
+import type { Address } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import {
@@ -17,6 +18,17 @@ export interface Bucket {
   candidate: Node | undefined;
   /** When a node of it last answered. */
   lastReply: Millis;
+}
+
+/** A node of the table at one moment. */
+export interface TableEntry {
+  readonly id: InfoHash;
+  readonly address: Address;
+  readonly state: 'good' | 'dubious' | 'expired';
+  /** Since it was last heard; undefined: never. */
+  readonly heardMsAgo: Millis | undefined;
+  /** Its bucket: how many leading bits it shares with us, of the last one at least as many. */
+  readonly bucket: number;
 }
 
 /**
@@ -190,6 +202,17 @@ export class RoutingTable {
   /** Every node in it. */
   *nodes(): Generator<Node> {
     for (const bucket of this.#buckets) yield* bucket.nodes;
+  }
+
+  *entries(now: Millis): Generator<TableEntry> {
+    for (const [bucket, { nodes }] of this.#buckets.entries()) {
+      for (const node of nodes) {
+        const { id, address, lastHeard } = node;
+        const state = node.expired ? 'expired' : node.isGood(now) ? 'good' : 'dubious';
+        const heardMsAgo = Number.isFinite(lastHeard) ? now - lastHeard : undefined;
+        yield { id, address, state, heardMsAgo, bucket };
+      }
+    }
   }
 
   count(now: Millis): { readonly good: number; readonly dubious: number } {

@@ -8,9 +8,10 @@ import { type Family, familyOf } from './addresses.ts';
 import type { DhtClient, DhtOperation, PutOptions, PutResult } from './client.ts';
 import { type DatagramSocket, openDatagramSocket } from './datagram-socket.ts';
 import { Dht, type DhtOptions } from './dht.ts';
-import type { DhtEvent, DhtState } from './events.ts';
+import type { DhtEvent, DhtState, PingAnswer } from './events.ts';
 import type { InfoHash } from './infohash.ts';
 import type { OperationId } from './operation.ts';
+import type { TableEntry } from './routing-table.ts';
 import type { Query, Value } from './value.ts';
 
 export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> {
@@ -50,6 +51,7 @@ export class DhtNode implements DhtClient {
   readonly #sockets = new Map<Family, DatagramSocket>();
   readonly #gets = new Map<OperationId, GetCallbacks>();
   readonly #puts = new Map<OperationId, PutCallbacks>();
+  readonly #pings = new Map<OperationId, (answer: PingAnswer | undefined) => void>();
   readonly #listens = new Map<OperationId, OnListened>();
   /** Read once for all datagrams of a batch. */
   #batchNow: Millis | undefined;
@@ -130,17 +132,42 @@ export class DhtNode implements DhtClient {
     await this.#closeSockets();
     const gets = [...this.#gets.values()];
     const puts = [...this.#puts.values()];
+    const pings = [...this.#pings.values()];
     this.#gets.clear();
     this.#puts.clear();
+    this.#pings.clear();
     this.#listens.clear();
     for (const { onDone } of gets) onDone();
     for (const { resolve } of puts) resolve({ acknowledged: 0 });
+    for (const resolve of pings) resolve(undefined);
   }
 
   async #closeSockets(): Promise<void> {
     const sockets = [...this.#sockets.values()];
     this.#sockets.clear();
     await Promise.all(sockets.map((socket) => socket.close()));
+  }
+
+  /** The routing tables: IPv4 first, by bucket. */
+  nodes(): TableEntry[] {
+    return this.#dht.nodes(this.#clock.now());
+  }
+
+  /**
+   * Ask whoever is at an address for its id.
+   * @param at the first address of a name counts that a socket of ours can reach
+   * @returns undefined when nobody answers three requests, which takes some 8 s
+   * @throws {AgentError} `no-address` when the name has none that we can reach
+   */
+  async ping(at: HostPort): Promise<(PingAnswer & { readonly address: Address }) | undefined> {
+    const address = (await this.#resolve(at)).find((one) => this.#sockets.has(familyOf(one)));
+    if (address === undefined) {
+      throw new AgentError('no-address', `${at.host} has no address that this node can reach`);
+    }
+    const answer = await new Promise<PingAnswer | undefined>((resolve) => {
+      this.#turn((now) => this.#pings.set(this.#dht.ping(address, now), resolve));
+    });
+    return answer && { ...answer, address };
   }
 
   /** Good nodes, and whether that makes us connected. */
@@ -259,6 +286,10 @@ export class DhtNode implements DhtClient {
       case 'put.done':
         this.#puts.get(event.operation)?.resolve({ acknowledged: event.acknowledged });
         this.#puts.delete(event.operation);
+        break;
+      case 'ping.done':
+        this.#pings.get(event.operation)?.(event.answer);
+        this.#pings.delete(event.operation);
         break;
       case 'listen.value':
         this.#listens.get(event.operation)?.(event.value, event.expired);

@@ -127,7 +127,7 @@ export class SecureDht {
   putSealed(
     key: InfoHash,
     content: Content,
-    to: DeviceCertificate,
+    to: Pick<DeviceCertificate, 'publicKeyDer'>,
     options: SecurePutOptions = {},
   ): SecurePut {
     return this.#writer.putEncrypted(key, content, to.publicKeyDer, options);
@@ -192,6 +192,14 @@ export class SecureDht {
   /** The verified certificate of a device: remembered, or looked up at the keys that `ids` give. */
   findCertificate(ids: KeyIds): Promise<DeviceCertificate | undefined> {
     return this.#directory.find(ids);
+  }
+
+  /**
+   * The public key with these ids, as DER SubjectPublicKeyInfo; whose it is beyond that is not asked.
+   * @throws {AgentError} `no-certificate`, `too-many-lookups`
+   */
+  async findKey(ids: KeyIds): Promise<Uint8Array> {
+    return this.#directory.get(ids)?.publicKeyDer ?? (await this.#keys.find(ids));
   }
 
   /** Stop listening and publishing. The identity's key stays open: it belongs to whoever opened it. */

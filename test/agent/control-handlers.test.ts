@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AgentError } from '../../agent/base/errors.ts';
 import { Contacts } from '../../agent/contact/contacts.ts';
 import type { StatusResult } from '../../agent/control/protocol.ts';
-import type { ControlPeer } from '../../agent/control/server.ts';
 import { ControlDesk } from '../../agent/control-handlers.ts';
 import type { CallPhase, CallSnapshot, MessageRecord } from '../../agent/events.ts';
+import { FakeClient } from '../control/fake-client.ts';
 
 const ALICE = 'a'.repeat(40);
 
@@ -14,33 +14,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-class FakeClient implements ControlPeer {
-  readonly id = 1;
-  readonly heard: Int16Array[] = [];
-  isClosed = false;
-  audioListener: ((pcm: Int16Array) => void) | undefined;
-  readonly #closeListeners: (() => void)[] = [];
-
-  onAudio(listener: ((pcm: Int16Array) => void) | undefined): void {
-    this.audioListener = listener;
-  }
-
-  sendAudio(pcm: Int16Array): boolean {
-    this.heard.push(pcm);
-    return !this.isClosed;
-  }
-
-  onClose(listener: () => void): void {
-    if (this.isClosed) listener();
-    else this.#closeListeners.push(listener);
-  }
-
-  close(): void {
-    this.isClosed = true;
-    for (const listener of this.#closeListeners.splice(0)) listener();
-  }
-}
 
 /** The calls of a station, as far as commands see them. */
 class FakeCalls {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Config } from '../../agent/config/config.ts';
+import { InfoHash } from '../../agent/dht/infohash.ts';
 import { stationStatus } from '../../agent/status.ts';
 
 const config = {
@@ -17,6 +18,7 @@ test('shows every part as it is now, and the counters of parts within parts unde
     startedAt: now,
     clock: { now: () => now, unixMs: () => 0 },
     dht: {
+      id: InfoHash.of('node'),
       port: 4222,
       // What is no number is no counter.
       stats: () => ({ jobs: 2, state: 'connected', rpc: { sent: 5, deep: { er: 1 } } }) as never,
@@ -46,7 +48,14 @@ test('shows every part as it is now, and the counters of parts within parts unde
     node: 'front',
     uptime_s: 2,
     state: '/var/lib/doorward',
-    dht: { address: '127.0.0.1:4222', network: 3, state: 'connected', peers4: 9, peers6: 0 },
+    dht: {
+      id: InfoHash.of('node').hex,
+      address: '127.0.0.1:4222',
+      network: 3,
+      state: 'connected',
+      peers4: 9,
+      peers6: 0,
+    },
     mqtt: { mode: 'off' },
     audio: { description: 'tone', state: 'no_capture' },
     calls: [{ call_id: 'c1', phase: 'active', since_unix_ms: 7 }],

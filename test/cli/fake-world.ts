@@ -5,6 +5,7 @@ import { runCli } from '../../agent/cli/cli.ts';
 import type { ExitCode } from '../../agent/cli/exit-codes.ts';
 import type { Alarm, PrivateStation, StationOptions, World } from '../../agent/cli/world.ts';
 import type { ControlConnection } from '../../agent/control/client.ts';
+import type { DhtFound, DhtValue } from '../../agent/control/dht-protocol.ts';
 import type {
   ControlInput,
   ControlMethod,
@@ -21,6 +22,7 @@ export class FakeStation implements ControlConnection {
   isClosed = false;
   #handlers: ControlHandlers;
   #onEvent: (event: WireEvent) => void = () => {};
+  #onFound: (found: DhtFound) => void = () => {};
   #onAudio: (pcm: Int16Array) => void = () => {};
   #onLost: (error: AgentError) => void = () => {};
 
@@ -43,6 +45,9 @@ export class FakeStation implements ControlConnection {
   onEvent(listener: (event: WireEvent) => void): void {
     this.#onEvent = listener;
   }
+  onFound(listener: (found: DhtFound) => void): void {
+    this.#onFound = listener;
+  }
   onAudio(listener: (pcm: Int16Array) => void): void {
     this.#onAudio = listener;
   }
@@ -59,6 +64,9 @@ export class FakeStation implements ControlConnection {
   emit(event: WireEvent): void {
     this.#onEvent(event);
   }
+  find(value: DhtValue, expired = false): void {
+    this.#onFound({ stream: 1, value, expired });
+  }
   speak(pcm: Int16Array): void {
     this.#onAudio(pcm);
   }
@@ -74,7 +82,8 @@ export class FakeWorld implements World {
   out = '';
   err = '';
   now = 0;
-  input = '';
+  input: string | Uint8Array = '';
+  readonly outBytes: Uint8Array[] = [];
   /** Stations by control socket. */
   readonly stations = new Map<string, FakeStation | AgentError>();
   /** What `startStation` gives. */
@@ -102,11 +111,14 @@ export class FakeWorld implements World {
   stdout(text: string): void {
     this.out += text;
   }
+  stdoutBytes(bytes: Uint8Array): void {
+    this.outBytes.push(bytes);
+  }
   stderr(text: string): void {
     this.err += text;
   }
-  async stdin(): Promise<string> {
-    return this.input;
+  async stdinBytes(): Promise<Uint8Array> {
+    return typeof this.input === 'string' ? new TextEncoder().encode(this.input) : this.input;
   }
   alarm(callback: () => void): Alarm {
     const entry = { deadline: 0, callback };

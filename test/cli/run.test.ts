@@ -13,6 +13,7 @@ describe('run', () => {
       settings: ['a=1', 'b=2'],
       json: false,
       quiet: true,
+      dhtOnly: false,
       tied: false,
     });
   });
@@ -35,7 +36,13 @@ describe('run', () => {
 
   test('says how to call it, as it was started itself', async () => {
     const config = await loadGood(undefined);
-    const ready = { id: 'a1'.repeat(20), dht: '127.0.0.1:4222', mqtt: 'off', sound: 'silence' };
+    const ready = {
+      mode: 'station',
+      id: 'a1'.repeat(20),
+      dht: '127.0.0.1:4222',
+      mqtt: 'off',
+      sound: 'silence',
+    } as const;
     const environment = { npm_execpath: '/usr/bin/npm' };
     expect(readyText(ready, { environment, config, file: undefined })).toContain(
       `  npx doorward contact add caller $(npx doorward id --state ./caller) --can ring,auto_answer\n` +

@@ -15,6 +15,7 @@ export function fakeHandlers(more: Partial<ControlHandlers> = {}): ControlHandle
     id: async () => ({ id: STATION_ID }),
     version: async () => ({ version: '0.0.0', node: 'v20' }),
     status: async () => ({
+      mode: 'station',
       pid: 4711,
       version: '0.0.0',
       node: 'front',
@@ -22,6 +23,7 @@ export function fakeHandlers(more: Partial<ControlHandlers> = {}): ControlHandle
       uptime_s: 3723,
       state: '/var/lib/doorward',
       dht: {
+        id: 'd4'.repeat(20),
         address: '127.0.0.1:4222',
         network: 0,
         state: 'connected',
@@ -46,6 +48,22 @@ export function fakeHandlers(more: Partial<ControlHandlers> = {}): ControlHandle
     hangup: async () => ({ code: 'ok', message: 'hung up' }),
     send: async () => ({ code: 'accepted', message: 'queued', data: { message_id: 'm1' } }),
     messages: async () => ({ messages: [] }),
+    'dht.get': async () => ({ values: 0, dropped: 0 }),
+    'dht.listen': async () => ({}),
+    'dht.stop': async () => ({}),
+    'dht.put': async ({ id = '42' }) => ({ id, acknowledged: 3 }),
+    'dht.put_signed': async ({ id = '43' }) => ({ id, acknowledged: 1 }),
+    'dht.put_encrypted': async ({ id = '44' }) => ({
+      puts: [{ device: 'e5'.repeat(32), id, acknowledged: 2 }],
+    }),
+    'dht.cancel_put': async () => ({}),
+    'dht.ping': async ({ host, port }) => ({
+      id: 'f6'.repeat(20),
+      address: `${host}:${port}`,
+      rtt_ms: 0.5,
+    }),
+    'dht.nodes': async () => ({ id: 'd4'.repeat(20), nodes: [] }),
+    'dht.stats': async () => ({ id: 'd4'.repeat(20), sizes: [], counters: {} }),
     ...more,
   };
 }

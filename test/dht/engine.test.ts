@@ -50,6 +50,28 @@ describe('a request', () => {
   });
 });
 
+describe('a ping to an address', () => {
+  test('tells who is there and how long the answer took', () => {
+    const lab = new Lab();
+    const operation = lab.turn((dht, now) => dht.ping(addressOf(1), now));
+    lab.run(30);
+    converse(lab, [peer(1)], 50);
+    const answer = { id: hash(1), roundTripMs: 30 };
+    expect(lab.events).toContainEqual({ type: 'ping.done', operation, answer });
+    expect(lab.dht.nodes(lab.now)).toEqual([
+      { id: hash(1), address: addressOf(1), state: 'good', heardMsAgo: 50, bucket: 0 },
+    ]);
+  });
+
+  test('where nobody answers is given up', () => {
+    const lab = new Lab();
+    const operation = lab.turn((dht, now) => dht.ping(addressOf(1), now));
+    lab.run(10_000);
+    expect(lab.events).toContainEqual({ type: 'ping.done', operation });
+    expect(lab.events.filter(({ type }) => type === 'ping.done')).toHaveLength(1);
+  });
+});
+
 describe('a known id at another address', () => {
   test('does not move a good node, which is asked whether it is still there', () => {
     const good = peer(1);

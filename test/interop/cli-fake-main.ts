@@ -70,7 +70,13 @@ async function runStation(config: Config, deps: StationDeps): Promise<Station> {
   });
   await server.start();
   return {
-    ready: { id: STATION_ID, dht: '127.0.0.1:46501', mqtt: 'off', sound: 'echo' },
+    ready: {
+      mode: 'station',
+      id: STATION_ID,
+      dht: '127.0.0.1:46501',
+      mqtt: 'off',
+      sound: 'echo',
+    },
     stop: async () => {
       if (config.node === 'hangs') await new Promise(() => {});
       end('shutdown');
@@ -82,7 +88,8 @@ async function runStation(config: Config, deps: StationDeps): Promise<Station> {
 const argv = process.argv.slice(2);
 if (argv[0] === 'run') {
   const { runCommand } = await import('../../agent/run.ts');
-  process.exit(await runCommand(argv.slice(1), async () => runStation));
+  const assembly = async () => runStation;
+  process.exit(await runCommand(argv.slice(1), { station: assembly, dhtOnly: assembly }));
 }
 const { cliProcess } = await import('../../agent/cli/process.ts');
 process.exitCode = await cliProcess(argv);
