@@ -46,6 +46,32 @@ export function mmsghdrLayout(pointerBytes: PointerBytes): MmsghdrLayout {
   };
 }
 
+/** <sys/socket.h> struct cmsghdr with one `uint16_t` behind it. */
+export interface CmsgLayout {
+  /** CMSG_SPACE(2): what it takes, padding included. */
+  readonly space: number;
+  /** CMSG_LEN(2): what `cmsg_len` says. */
+  readonly length: number;
+  readonly cmsg_len: number;
+  readonly cmsg_level: number;
+  readonly cmsg_type: number;
+  /** CMSG_DATA */
+  readonly data: number;
+}
+
+/** glibc: `cmsg_len` is a size_t, the data begin at a multiple of the pointer. */
+export function cmsgLayout(pointerBytes: PointerBytes): CmsgLayout {
+  const data = pointerBytes + 8;
+  return {
+    space: data + pointerBytes,
+    length: data + 2,
+    cmsg_len: 0,
+    cmsg_level: pointerBytes,
+    cmsg_type: pointerBytes + 4,
+    data,
+  };
+}
+
 /** <netinet/in.h> struct sockaddr_in: family in host order, port and address in network order. */
 export const SOCKADDR_IN = { size: 16, sin_family: 0, sin_port: 2, sin_addr: 4 } as const;
 
@@ -62,7 +88,7 @@ export const SOCKADDR_IN6 = {
 /** <sys/un.h> struct sockaddr_un. An abstract name starts with a zero byte and has no end mark: unix(7). */
 export const SOCKADDR_UN = { size: 110, sun_family: 0, sun_path: 2 } as const;
 
-/** <sys/socket.h>, <netinet/in.h>: equal on every architecture that we build for (x86, ARM, RISC-V). */
+/** <sys/socket.h>, <netinet/in.h>, <netinet/udp.h>: equal on every architecture that we build for (x86, ARM, RISC-V). */
 export const SOCKET_CONSTANTS = {
   AF_UNIX: 1,
   AF_INET: 2,
@@ -75,6 +101,8 @@ export const SOCKET_CONSTANTS = {
   SO_RCVBUF: 8,
   IPPROTO_IPV6: 41,
   IPV6_V6ONLY: 26,
+  IPPROTO_UDP: 17,
+  UDP_SEGMENT: 103,
   MSG_TRUNC: 0x20,
   MSG_DONTWAIT: 0x40,
   MSG_NOSIGNAL: 0x4000,

@@ -141,9 +141,13 @@ export const LIMITS = {
   messageBytes: 2 ** 20,
   /** Parts of one value: a sender that cuts them smaller than 64 bytes is up to no good. */
   partsPerValue: 1024,
-  /** Part datagrams sent in one go, the pause after them, and how many wait: receive buffers hold about a hundred. */
-  partBurst: 16,
+  /** Part datagrams sent to one address in one go, and the pause after them: receive buffers hold about a hundred. */
+  partBurst: 32,
   partPauseMs: 2,
+  /** To all addresses in one go: at most two thirds of a megabyte into the queue of our own line. */
+  partBurstTotal: 512,
+  /** Addresses that are being sent parts, and packed bytes that wait. */
+  partDestinations: 1024,
   partQueueBytes: 4 * 2 ** 20,
 } as const;
 

@@ -17,11 +17,22 @@ import type {
 import { MsgpackWriter } from './msgpack-writer.ts';
 import { writeFields, writeQuery } from './query.ts';
 
-// Encoding is synchronous and copies out: one buffer serves all.
+// Encoding is synchronous: one buffer serves all.
 const out = new MsgpackWriter(2048);
 
 /** One datagram, entries in the order of the reference (opendht.md 4.1). */
 export function encodeMessage(message: Message): Uint8Array {
+  write(message);
+  return out.finish();
+}
+
+/** The same in place: good until the next message is encoded. */
+export function encodeInPlace(message: Message): Uint8Array {
+  write(message);
+  return out.peek();
+}
+
+function write(message: Message): void {
   out.reset();
   switch (message.type) {
     case 'reply':
@@ -39,7 +50,6 @@ export function encodeMessage(message: Message): Uint8Array {
     default:
       writeQueryMessage(message);
   }
-  return out.finish();
 }
 
 type Trailer = Pick<Message, 'network' | 'client' | 'version'>;

@@ -1,4 +1,6 @@
 import {
+  type CmsgLayout,
+  cmsgLayout,
   iovecLayout,
   type MmsghdrLayout,
   mmsghdrLayout,
@@ -14,6 +16,8 @@ export interface MessageVectorOptions {
   /** Bytes of each struct sockaddr. */
   readonly nameBytes: number;
   readonly pointerBytes: PointerBytes;
+  /** For sending: give each header room for what `setRun` says. */
+  readonly runs?: boolean;
   /** Where C sees the first byte of a buffer. */
   readonly addressOf: (memory: ArrayBuffer) => bigint;
 }
@@ -25,7 +29,7 @@ const NAME_STRIDE = 32;
  * The memory of one recvmmsg(2) or sendmmsg(2): an array of struct mmsghdr, each with one iovec, one sockaddr and room for
  * one datagram. It is one ArrayBuffer, whose bytes never move, filled once; nothing in it is allocated per datagram.
  *
- *     mmsghdr × slots | iovec × slots | sockaddr × slots | packet × slots
+ *     mmsghdr × slots | iovec × slots | sockaddr × slots | cmsghdr × slots, for sending | packet × slots
  *
  * The calls are synchronous, so C holds no pointer into it between them and the garbage collector may own it.
  */
@@ -40,13 +44,15 @@ export class MessageVector {
   readonly #iovLenAt: number;
   readonly #iovStride: number;
   readonly #namesAt: number;
+  readonly #controlsAt: number;
+  readonly #control: CmsgLayout;
   readonly #packetsAt: number;
   readonly #packetStride: number;
   /** The last view of each slot: datagrams of one kind have one length, and then no new object is made. */
   readonly #views: (Uint8Array | undefined)[] = [];
 
   constructor(options: MessageVectorOptions) {
-    const { slots, packetBytes, nameBytes, pointerBytes } = options;
+    const { slots, packetBytes, nameBytes, pointerBytes, runs = false } = options;
     const header = mmsghdrLayout(pointerBytes);
     const iovec = iovecLayout(pointerBytes);
     const iovecsAt = slots * header.size;
@@ -56,7 +62,9 @@ export class MessageVector {
     this.#iovLenAt = iovecsAt + iovec.iov_len;
     this.#iovStride = iovec.size;
     this.#namesAt = iovecsAt + slots * iovec.size;
-    this.#packetsAt = this.#namesAt + slots * NAME_STRIDE;
+    this.#controlsAt = this.#namesAt + slots * NAME_STRIDE;
+    this.#control = cmsgLayout(pointerBytes);
+    this.#packetsAt = this.#controlsAt + (runs ? slots * this.#control.space : 0);
     this.#packetStride = Math.ceil(packetBytes / 8) * 8;
     this.memory = new ArrayBuffer(this.#packetsAt + slots * this.#packetStride);
     this.bytes = new Uint8Array(this.memory);
@@ -77,6 +85,13 @@ export class MessageVector {
       writeWord(at + header.msg_iovlen, 1n);
       writeWord(iovAt + iovec.iov_base, base + BigInt(this.packetAt(i)));
       writeWord(iovAt + iovec.iov_len, BigInt(packetBytes));
+      if (runs) {
+        const controlAt = this.#controlAt(i);
+        writeWord(at + header.msg_control, base + BigInt(controlAt));
+        writeWord(controlAt + this.#control.cmsg_len, BigInt(this.#control.length));
+        view.setInt32(controlAt + this.#control.cmsg_level, SOCKET_CONSTANTS.IPPROTO_UDP, true);
+        view.setInt32(controlAt + this.#control.cmsg_type, SOCKET_CONSTANTS.UDP_SEGMENT, true);
+      }
     }
     this.#headerAddresses = Array.from({ length: slots }, (_, i) => base + BigInt(i * header.size));
   }
@@ -94,6 +109,23 @@ export class MessageVector {
   /** Offset in `bytes` of the datagram of slot `i`. */
   packetAt(i: number): number {
     return this.#packetsAt + i * this.#packetStride;
+  }
+
+  #controlAt(i: number): number {
+    return this.#controlsAt + i * this.#control.space;
+  }
+
+  /**
+   * Let the header of slot `i` stand for the datagrams of `count` slots from `i` on, all `bytes` long but the last one, which
+   * may be shorter: the kernel cuts them apart again (UDP_SEGMENT, udp(7)). Their headers must not be sent.
+   */
+  setRun(i: number, count: number, bytes: number): void {
+    const at = i * this.#header.size;
+    this.#words[(at + this.#header.msg_iovlen) >>> 2] = count;
+    this.#words[(at + this.#header.msg_controllen) >>> 2] = count > 1 ? this.#control.space : 0;
+    const data = this.#controlAt(i) + this.#control.data;
+    this.bytes[data] = bytes;
+    this.bytes[data + 1] = bytes >>> 8;
   }
 
   /** Length of the datagram that recvmmsg put into slot `i`. */

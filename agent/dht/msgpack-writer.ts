@@ -7,6 +7,8 @@ export class MsgpackWriter {
   #bytes: Uint8Array;
   #view: DataView;
   #length = 0;
+  /** Views of the buffer by length. */
+  #views: (Uint8Array | undefined)[] = [];
 
   constructor(capacity = 256) {
     this.#bytes = new Uint8Array(capacity);
@@ -23,6 +25,16 @@ export class MsgpackWriter {
     return this;
   }
 
+  /** What was written so far, in place: good until the next write. Costs no object once such a length was seen. */
+  peek(): Uint8Array {
+    let view = this.#views[this.#length];
+    if (view === undefined) {
+      view = this.#bytes.subarray(0, this.#length);
+      this.#views[this.#length] = view;
+    }
+    return view;
+  }
+
   /** What was written so far, as a copy. */
   finish(): Uint8Array {
     return this.#bytes.slice(0, this.#length);
@@ -36,6 +48,7 @@ export class MsgpackWriter {
       grown.set(this.#bytes);
       this.#bytes = grown;
       this.#view = new DataView(grown.buffer);
+      this.#views = [];
     }
     this.#length = at + length;
     return at;

@@ -2,7 +2,10 @@
  * Recognises a ping, find or get in the form in which nearly all of them come, and says where in the datagram its fields
  * are, without making an object:
  *
- *   { a: {id, target | h}, q: "ping" | "find" | "get", t: uint32, y: "q", v: str }      entries in any order
+ *   { a: {id, target | h, q?}, q: "ping" | "find" | "get", t: uint32, y: "q", v: str }      entries in any order
+ *
+ * where the `q` of a get selects fields and filters nothing: `{s: [1], w: []}` asks which ids there are, and is how the
+ * reference begins its look-ups (opendht.md 5.3).
  *
  * Whatever is different in any way (another entry, a longer form, an entry twice) is left to the decoder
  * (`message-decode.ts`), which alone decides what is right and what is dropped.
@@ -24,6 +27,9 @@ const VERSION = 16;
 const ID = 32;
 const TARGET = 64;
 const KEY = 128;
+const SELECTION = 256;
+/** May be missing. */
+const OPTIONAL = VERSION | SELECTION;
 
 const QUERY = ARGUMENTS | METHOD | TID | KIND | ID;
 
@@ -34,7 +40,7 @@ const WANTED: Readonly<Record<ScannedMethod, number>> = {
 };
 
 const code = (letter: string): number => letter.charCodeAt(0);
-const [A, Q, T, Y, V, H, I, D] = [...'aqtyvhid'].map(code);
+const [A, Q, T, Y, V, H, I, D, S, W] = [...'aqtyvhidsw'].map(code);
 
 export class QueryScan {
   method: ScannedMethod = 'ping';
@@ -55,7 +61,7 @@ export class QueryScan {
     this.#at = 1;
     this.targetAt = 0;
     for (let left = head & 15; left > 0; left--) if (!this.#entry(packet)) return false;
-    return this.#at <= packet.length && (this.#seen & ~VERSION) === WANTED[this.method];
+    return this.#at <= packet.length && (this.#seen & ~OPTIONAL) === WANTED[this.method];
   }
 
   #entry(packet: Uint8Array): boolean {
@@ -88,7 +94,7 @@ export class QueryScan {
 
   #arguments(packet: Uint8Array): boolean {
     const head = packet[this.#at] as number;
-    if (head < 0x81 || head > 0x82) return false;
+    if (head < 0x81 || head > 0x83) return false;
     this.#at++;
     for (let left = head & 15; left > 0; left--) if (!this.#argument(packet)) return false;
     return true;
@@ -103,6 +109,10 @@ export class QueryScan {
     if (packet[at] === 0xa1 && packet[at + 1] === H) {
       this.targetAt = this.#hash(packet, at + 2);
       return this.#mark(KEY) && this.targetAt > 0;
+    }
+    if (packet[at] === 0xa1 && packet[at + 1] === Q) {
+      this.#at = at + 2;
+      return this.#mark(SELECTION) && this.#selection(packet);
     }
     if (isText(packet, at, 'target')) {
       this.targetAt = this.#hash(packet, at + 7);
@@ -119,6 +129,21 @@ export class QueryScan {
     if (this.#at > packet.length) return 0;
     for (let i = start; i < this.#at; i++) if (packet[i] !== 0) return start;
     return 0;
+  }
+
+  /** `{s: [fields], w: []}`, of known fields alone. */
+  #selection(packet: Uint8Array): boolean {
+    let at = this.#at;
+    if (packet[at] !== 0x82 || packet[at + 1] !== 0xa1 || packet[at + 2] !== S) return false;
+    const count = (packet[at + 3] as number) - 0x90;
+    if (count < 0 || count > 5) return false;
+    at += 4;
+    for (const end = at + count; at < end; at++) {
+      const field = packet[at] as number;
+      if (field < 1 || field > 5) return false;
+    }
+    this.#at = at + 3;
+    return packet[at] === 0xa1 && packet[at + 1] === W && packet[at + 2] === 0x90;
   }
 
   #method(packet: Uint8Array): boolean {

@@ -136,11 +136,10 @@ export class Rpc {
     this.#assembler = new PartAssembler(options.scheduler, (header, values, now) =>
       this.#onWhole(header, values, now),
     );
-    this.#parts = new PartSender(
-      options.scheduler,
-      { network: options.network, client: options.client },
-      (to, packet) => this.#emit(to, packet),
-    );
+    this.#parts = new PartSender(options.scheduler, {
+      network: options.network,
+      client: options.client,
+    });
   }
 
   /** The known nodes of `family`, undefined when we do not speak it. */
@@ -163,7 +162,10 @@ export class Rpc {
     if (output === undefined) {
       if (this.#nextOutput > 0) this.#outputs = [];
       this.#nextOutput = 0;
-      return undefined;
+      // After the messages that they belong to.
+      const part = this.#parts.poll();
+      if (part !== undefined) this.counters.sent++;
+      return part;
     }
     this.#nextOutput++;
     return output;
@@ -491,6 +493,7 @@ export class Rpc {
       assembliesAbandoned: this.#assembler.abandoned,
       assembliesEvicted: this.#assembler.evicted,
       partQueueBytes: this.#parts.queuedBytes,
+      partDestinations: this.#parts.destinations,
       partsDropped: this.#parts.dropped,
       blacklist: this.#blacklist.size,
     };

@@ -13,16 +13,24 @@ export const WOULD_BLOCK = -constants.errno.EAGAIN;
 export const INTERRUPTED = -constants.errno.EINTR;
 
 /**
+ * What sendmmsg says of a run (`MessageVector.setRun`) that this kernel, network card or route does not cut: no checksums in
+ * hardware, a piece longer than the route's packets, too much in one.
+ */
+export const NO_SEGMENTATION: ReadonlySet<number> = new Set(
+  [constants.errno.EIO, constants.errno.EINVAL, constants.errno.EMSGSIZE].map((errno) => -errno),
+);
+
+/**
  * What `udp-batch.ts` asks of the kernel about one bound socket. Calls that move datagrams return how many, or the
  * negative errno. Tests put a kernel of their own behind it.
  */
 export interface UdpKernel {
   readonly port: number;
-  /** Memory laid out for `receive` and `send`. */
-  createVector(slots: number, packetBytes: number): MessageVector;
+  /** Memory laid out for `receive`, or for `send` with `runs`. */
+  createVector(slots: number, packetBytes: number, runs?: boolean): MessageVector;
   /** recvmmsg(2) into all slots. */
   receive(vector: MessageVector): number;
-  /** sendmmsg(2) of `count` slots from `first` on. */
+  /** sendmmsg(2) of the headers of `count` slots from `first` on. */
   send(vector: MessageVector, first: number, count: number): number;
   /** sendto(2) of one datagram that is too long for a slot. */
   sendOne(packet: Uint8Array, to: Address): number;
@@ -177,8 +185,9 @@ class LibcSocket implements UdpKernel {
     }
   }
 
-  createVector(slots: number, packetBytes: number): MessageVector {
+  createVector(slots: number, packetBytes: number, runs = false): MessageVector {
     return new MessageVector({
+      runs,
       slots,
       packetBytes,
       nameBytes: this.#name.length,

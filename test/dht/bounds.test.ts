@@ -304,17 +304,63 @@ describe('half-received messages', () => {
   });
 });
 
-test('parts to be sent wait in a bounded queue, a burst at a time', () => {
-  const scheduler = new Scheduler();
-  let sent = 0;
-  const sender = new PartSender(scheduler, {}, () => sent++);
-  for (let i = 0; i < 100; i++) sender.send(addressOf(1), i, [new Uint8Array(60_000)], 0);
-  expect(sent).toBe(LIMITS.partBurst);
-  expect(sender.queuedBytes).toBeLessThanOrEqual(LIMITS.partQueueBytes);
-  expect(sender.dropped).toBe(100 - Math.floor(LIMITS.partQueueBytes / 60_000));
-  for (let now = 0; now < 2000; now++) scheduler.runDue(now);
-  expect(sender.queuedBytes).toBe(0);
-  expect(sent).toBe(Math.floor(LIMITS.partQueueBytes / 60_000) * Math.ceil(60_000 / 1280));
+describe('parts to be sent', () => {
+  const setUp = () => {
+    const scheduler = new Scheduler();
+    const sender = new PartSender(scheduler, {});
+    const sent: number[] = [];
+    const drain = () => {
+      for (let part = sender.poll(); part !== undefined; part = sender.poll())
+        sent.push(part.to.ip[3] as number);
+    };
+    const send = (to: number, bytes: number) => {
+      sender.send(addressOf(to), 1, [new Uint8Array(bytes)], 0);
+      drain();
+    };
+    const pauses = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        scheduler.runDue(scheduler.next());
+        drain();
+      }
+    };
+    return { scheduler, sent, sender, send, pauses };
+  };
+
+  test('wait in a bounded queue, a burst at a time', () => {
+    const { scheduler, sent, sender, send, pauses } = setUp();
+    const taken = Math.floor((LIMITS.partQueueBytes - 60_000) / 60_000) + 1;
+    for (let i = 0; i < 100; i++) send(1, 60_000);
+    expect(sent.length).toBe(LIMITS.partBurst);
+    expect(sender.queuedBytes).toBeLessThanOrEqual(LIMITS.partQueueBytes);
+    expect(sender.dropped).toBe(100 - taken);
+    pauses(4000);
+    expect(sender).toMatchObject({ queuedBytes: 0, destinations: 0 });
+    expect(sent.length).toBe(taken * Math.ceil(60_000 / 1280));
+    expect(scheduler.size).toBe(0);
+  });
+
+  test('of one asker do not make another wait', () => {
+    const { sent, send } = setUp();
+    send(1, 60_000);
+    send(2, 2000);
+    expect(sent).toEqual([...new Array(LIMITS.partBurst).fill(1), 2, 2]);
+  });
+
+  test('go to all askers in turn when they are many', () => {
+    const { sent, send, pauses } = setUp();
+    const askers = 100;
+    for (let i = 0; i < askers; i++) send(i, 30_000);
+    expect(sent.length).toBe(LIMITS.partBurstTotal);
+    pauses(Math.ceil((askers * LIMITS.partBurst) / LIMITS.partBurstTotal) - 1);
+    expect(new Set(sent).size).toBe(askers);
+  });
+
+  test('go to a bounded number of addresses at a time', () => {
+    const { sender, send } = setUp();
+    for (let i = 0; i < LIMITS.partDestinations + 10; i++) send(i, 2000);
+    expect(sender.destinations).toBe(LIMITS.partDestinations);
+    expect(sender.dropped).toBe(10);
+  });
 });
 
 test('a listen remembers a bounded number of values, and of contents under one id', () => {

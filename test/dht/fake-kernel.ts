@@ -1,5 +1,6 @@
+import { expect } from 'vitest';
 import type { Address } from '../../agent/base/address.ts';
-import { mmsghdrLayout } from '../../agent/base/socket-abi.ts';
+import { cmsgLayout, mmsghdrLayout } from '../../agent/base/socket-abi.ts';
 import { MessageVector } from '../../agent/dht/message-vector.ts';
 import { readSockaddrPort, sockaddrBytes, writeSockaddr } from '../../agent/dht/sockaddr.ts';
 import type { UdpKernel } from '../../agent/dht/udp-kernel.ts';
@@ -12,6 +13,8 @@ export interface Datagram {
 }
 
 const MSG_TRUNC = 0x20;
+/** Where C would see the memory. */
+const BASE = 0x7000_0000_0000n;
 
 /**
  * The kernel's side of a UDP socket, without one: it fills the memory of a MessageVector as recvmmsg does and reads it as
@@ -41,13 +44,14 @@ export class FakeKernel implements UdpKernel {
     this.#onReady();
   }
 
-  createVector(slots: number, packetBytes: number): MessageVector {
+  createVector(slots: number, packetBytes: number, runs = false): MessageVector {
     return new MessageVector({
+      runs,
       slots,
       packetBytes,
       nameBytes: sockaddrBytes(this.#ipBytes),
       pointerBytes: 8,
-      addressOf: () => 0x7000_0000_0000n,
+      addressOf: () => BASE,
     });
   }
 
@@ -69,16 +73,13 @@ export class FakeKernel implements UdpKernel {
     this.sendCalls++;
     const answer = this.refuse.shift() ?? count;
     for (let i = first; i < first + answer; i++) {
-      const at = vector.packetAt(i);
       const nameAt = vector.nameAt(i);
       const ipAt = nameAt + (this.#ipBytes === 4 ? 4 : 8);
-      this.outgoing.push({
-        packet: vector.bytes.slice(at, at + this.#packetBytes(vector, i)),
-        address: {
-          ip: vector.bytes.slice(ipAt, ipAt + this.#ipBytes),
-          port: readSockaddrPort(vector.bytes, nameAt),
-        },
-      });
+      const address = {
+        ip: vector.bytes.slice(ipAt, ipAt + this.#ipBytes),
+        port: readSockaddrPort(vector.bytes, nameAt),
+      };
+      for (const packet of this.#packets(vector, i)) this.outgoing.push({ packet, address });
     }
     return answer;
   }
@@ -98,12 +99,32 @@ export class FakeKernel implements UdpKernel {
     this.isClosed = true;
   }
 
-  /** iov_len, found as C finds it: from the header's msg_iov. */
-  #packetBytes(vector: MessageVector, i: number): number {
+  /** What one header stands for, found as C finds it: its iovecs one after the other, cut at every `UDP_SEGMENT` bytes. */
+  #packets(vector: MessageVector, i: number): Uint8Array[] {
     const view = new DataView(vector.memory);
-    const { size, msg_iov } = mmsghdrLayout(8);
-    const base = 0x7000_0000_0000n;
-    const iovAt = Number(view.getBigUint64(i * size + msg_iov, true) - base);
-    return Number(view.getBigUint64(iovAt + 8, true));
+    const header = mmsghdrLayout(8);
+    const word = (at: number) => Number(view.getBigUint64(at, true));
+    const pointer = (at: number) => Number(view.getBigUint64(at, true) - BASE);
+    const at = i * header.size;
+    const count = word(at + header.msg_iovlen);
+    const iovsAt = pointer(at + header.msg_iov);
+    const bytes: number[] = [];
+    for (let k = 0; k < count; k++) {
+      const start = pointer(iovsAt + 16 * k);
+      bytes.push(...vector.bytes.subarray(start, start + word(iovsAt + 16 * k + 8)));
+    }
+    const controlBytes = word(at + header.msg_controllen);
+    if (controlBytes === 0) return [Uint8Array.from(bytes)];
+    const cmsg = cmsgLayout(8);
+    const controlAt = pointer(at + header.msg_control);
+    expect(controlBytes).toBe(cmsg.space);
+    expect(word(controlAt + cmsg.cmsg_len)).toBe(cmsg.length);
+    expect(view.getInt32(controlAt + cmsg.cmsg_level, true)).toBe(17);
+    expect(view.getInt32(controlAt + cmsg.cmsg_type, true)).toBe(103);
+    const size = view.getUint16(controlAt + cmsg.data, true);
+    const packets: Uint8Array[] = [];
+    for (let from = 0; from < bytes.length; from += size)
+      packets.push(Uint8Array.from(bytes.slice(from, from + size)));
+    return packets;
   }
 }

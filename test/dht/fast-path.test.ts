@@ -84,6 +84,11 @@ describe('a plain query gets the same answer', () => {
       return { type: 'find', target: new InfoHash(bytes) };
     },
     get: () => ({ type: 'get', key: randomHash() }),
+    'get of ids': () => ({
+      type: 'get',
+      key: randomHash(),
+      query: { select: ['id', 'seq'], where: [] },
+    }),
   } as const;
   for (const [name, kind] of Object.entries(kinds)) {
     test.each([0, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32 - 1])(`${name}, tid %i`, (tid) => {
@@ -170,7 +175,12 @@ describe('the long way is taken', () => {
   test('for other forms of a query', () => {
     const { id, address } = peer;
     const forms = {
-      'a query': query({ type: 'get', id, key: hash(5), query: { select: ['id'], where: [] } }),
+      'a filter': query({
+        type: 'get',
+        id,
+        key: hash(5),
+        query: { select: [], where: [{ field: 'type', value: 3 }] },
+      }),
       'wanted families': query({ type: 'find', id, target: hash(5), want: [2] }),
       'a client': query({ type: 'ping', id, client: true }),
       'another network': query({ type: 'ping', id, network: 5 }),
@@ -210,6 +220,7 @@ test('the scan says what the decoder says, or nothing', () => {
     query({ type: 'ping', id: hash(1), tid: 300 }),
     query({ type: 'find', id: hash(1), target: hash(2), tid: 70_000 }),
     query({ type: 'get', id: hash(1), key: hash(2), version: undefined }),
+    query({ type: 'get', id: hash(1), key: hash(2), query: { select: ['id'], where: [] } }),
   ] as const;
   const scan = new QueryScan();
   let plain = 0;

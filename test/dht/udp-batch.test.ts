@@ -7,8 +7,10 @@ import { FakeKernel } from './fake-kernel.ts';
 
 const HERE: Address = { ip: Uint8Array.of(127, 0, 0, 1), port: 4222 };
 const PEER: Address = { ip: Uint8Array.of(192, 0, 2, 7), port: 60_001 };
+const peer = (i: number): Address => ({ ...PEER, port: PEER.port + i });
 const EAGAIN = -11;
 const EINTR = -4;
+const EIO = -5;
 const ENOBUFS = -105;
 const ENETUNREACH = -101;
 
@@ -171,7 +173,7 @@ describe('sending', () => {
   test('goes on after the kernel took a part', () => {
     const { kernel, socket } = setUp();
     kernel.refuse.push(4, 1);
-    for (const { packet } of packets(10)) socket.send(packet, PEER);
+    for (const [i, { packet }] of packets(10).entries()) socket.send(packet, peer(i));
     socket.flush();
     expect(numbers(kernel.outgoing)).toEqual(upTo(10));
     expect(kernel.sendCalls).toBe(3);
@@ -179,7 +181,7 @@ describe('sending', () => {
 
   test('keeps what the kernel has no room for, waits for room and sends it in order', () => {
     const { kernel, socket, turn } = setUp();
-    for (const { packet } of packets(10)) socket.send(packet, PEER);
+    for (const [i, { packet }] of packets(10).entries()) socket.send(packet, peer(i));
     kernel.refuse.push(3, EAGAIN);
     socket.flush();
     expect(numbers(kernel.outgoing)).toEqual([0, 1, 2]);
@@ -224,10 +226,68 @@ describe('sending', () => {
   ])('skips and counts the one datagram that %s is about', (_name, errno) => {
     const { kernel, socket } = setUp();
     kernel.refuse.push(2, errno);
-    for (const { packet } of packets(5)) socket.send(packet, PEER);
+    for (const [i, { packet }] of packets(5).entries()) socket.send(packet, peer(i));
     socket.flush();
     expect(numbers(kernel.outgoing)).toEqual([0, 1, 3, 4]);
     expect(socket.stats()).toMatchObject({ sent: 4, sendErrors: 1 });
+  });
+
+  describe('datagrams of one length to one address', () => {
+    const part = (i: number, length = 300) => new Uint8Array(length).fill(i);
+
+    test('are one run for the kernel, up to a shorter one', () => {
+      const { kernel, socket } = setUp();
+      const lengths = [300, 300, 300, 200, 300, 300, 400, 400];
+      for (const [i, length] of lengths.entries()) socket.send(part(i, length), PEER);
+      socket.flush();
+      expect(kernel.outgoing.map(({ packet }) => packet)).toEqual(
+        lengths.map((length, i) => part(i, length)),
+      );
+      expect(kernel.sendCalls).toBe(3);
+      expect(socket.stats().sent).toBe(8);
+    });
+
+    test('stay in order with those to others', () => {
+      const { kernel, socket } = setUp();
+      const targets = [1, 1, 2, 2, 2, 1, 3, 1, 1].map(peer);
+      for (const [i, to] of targets.entries()) socket.send(part(i), to);
+      socket.flush();
+      expect(kernel.outgoing).toEqual(targets.map((address, i) => ({ address, packet: part(i) })));
+    });
+
+    test('are at most as many as the kernel cuts apart, and as an IP packet holds', () => {
+      const { kernel, socket } = setUp();
+      for (let i = 0; i < 3 * SEND_BATCH; i++) socket.send(part(i, 1300), PEER);
+      socket.flush();
+      expect(kernel.outgoing.map(({ packet }) => packet[0])).toEqual(upTo(3 * SEND_BATCH));
+      expect(kernel.sendCalls).toBeGreaterThan(3);
+    });
+
+    test('keep an empty one apart', () => {
+      const { kernel, socket } = setUp();
+      for (const length of [2, 2, 0, 0, 2]) socket.send(part(1, length), PEER);
+      socket.flush();
+      expect(kernel.outgoing.map(({ packet }) => packet.length)).toEqual([2, 2, 0, 0, 2]);
+    });
+
+    test.each([
+      ['EIO, and no more runs after it', EIO, false],
+      ['ENETUNREACH', ENETUNREACH, true],
+    ])('go one by one after %s', (_name, errno, again) => {
+      const { kernel, socket } = setUp();
+      kernel.refuse.push(errno);
+      for (let i = 0; i < 5; i++) socket.send(part(i), PEER);
+      socket.flush();
+      const sent = () => kernel.outgoing.map(({ packet, address }) => [packet[0], address.port]);
+      expect(sent()).toEqual(upTo(5).map((i) => [i, PEER.port]));
+      expect(socket.stats()).toMatchObject({ sent: 5, sendErrors: 0 });
+      for (let i = 5; i < 8; i++) socket.send(part(i), PEER);
+      kernel.refuse.push(1);
+      socket.flush();
+      // Of a run, one header is all; by themselves, two more follow it.
+      expect(kernel.sendCalls).toBe(again ? 3 : 4);
+      expect(sent()).toEqual(upTo(8).map((i) => [i, PEER.port]));
+    });
   });
 
   test('asks again after a signal', () => {

@@ -102,6 +102,21 @@ describe.each(DRIVERS)('%s socket', (backend, driver) => {
       expect(b.socket.stats()).toMatchObject({ received: lengths.length, truncated: 0 });
     });
 
+    test('carries a run of one length, whose last is shorter, as the datagrams they are', async () => {
+      const a = await listen(driver, ip);
+      const b = await listen(driver, ip);
+      const lengths = [...Array(60).fill(1305), 700, 1305, 1305, 0, ...Array(30).fill(40)];
+      for (const [i, length] of lengths.entries())
+        a.socket.send(new Uint8Array(length).fill(i), b.address);
+      a.socket.flush();
+      await b.until(lengths.length);
+      const heard = b.heard.map(({ packet }) => [packet.length, packet[0], packet.at(-1)]);
+      expect(heard).toEqual(
+        lengths.map((length, i) => [length, ...(length === 0 ? [undefined, undefined] : [i, i])]),
+      );
+      expect(a.socket.stats()).toMatchObject({ sent: lengths.length, sendErrors: 0 });
+    });
+
     test('answers from inside the callback', async () => {
       const server = await driver({
         ip,

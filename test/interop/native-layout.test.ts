@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pointerBytes } from '../../agent/base/native.ts';
 import {
+  cmsgLayout,
   iovecLayout,
   mmsghdrLayout,
   SOCKADDR_IN,
@@ -18,11 +19,20 @@ import {
  * links with -m32 (Debian: gcc-multilib); the names of the tests say whether it was there.
  */
 
-const HEADERS = ['sys/socket.h', 'netinet/in.h', 'sys/un.h', 'sys/uio.h', 'stddef.h', 'stdio.h'];
+const HEADERS = [
+  'sys/socket.h',
+  'netinet/in.h',
+  'netinet/udp.h',
+  'sys/un.h',
+  'sys/uio.h',
+  'stddef.h',
+  'stdio.h',
+];
 
 /** C expressions and what our tables hold for them. */
 function expected(word: 4 | 8): Record<string, number> {
   const header = mmsghdrLayout(word);
+  const cmsg = cmsgLayout(word);
   const inHeader = (name: keyof typeof header) => [
     `offsetof(struct mmsghdr, msg_hdr.${name})`,
     header[name],
@@ -43,6 +53,12 @@ function expected(word: 4 | 8): Record<string, number> {
     inHeader('msg_controllen'),
     inHeader('msg_flags'),
     ['offsetof(struct mmsghdr, msg_len)', header.msg_len],
+    ['CMSG_SPACE(2)', cmsg.space],
+    ['CMSG_LEN(2)', cmsg.length],
+    ['offsetof(struct cmsghdr, cmsg_len)', cmsg.cmsg_len],
+    ['offsetof(struct cmsghdr, cmsg_level)', cmsg.cmsg_level],
+    ['offsetof(struct cmsghdr, cmsg_type)', cmsg.cmsg_type],
+    ['(char *)CMSG_DATA((struct cmsghdr *)64) - (char *)64', cmsg.data],
     ...members('struct iovec', { ...iovecLayout(word) }),
     ...members('struct sockaddr_in', SOCKADDR_IN),
     ...members('struct sockaddr_in6', SOCKADDR_IN6),
