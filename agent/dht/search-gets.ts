@@ -95,9 +95,14 @@ export class SearchGets {
   /** If it is there and its answer was too much for the way, it may say the same in smaller pieces. */
   onExpired(known: SearchNode, get: GetOperation, now: Millis): void {
     if (!this.#gets.has(get)) return;
+    const rest = known.rests.get(get);
     if (known.node.expired) known.rests.delete(get);
-    else if (known.rests.has(get)) this.#finishAt(known, get);
-    else known.rests.set(get, { since: now, given: new Set(), missing: undefined });
+    else if (rest !== undefined) {
+      // Lost on the way three times: the others first, then this one again while there is time.
+      const id = rest.missing?.shift();
+      if (id !== undefined) rest.missing?.push(id);
+      if (id === undefined || now >= rest.since + LIMITS.restPatienceMs) this.#finishAt(known, get);
+    } else known.rests.set(get, { since: now, given: new Set(), missing: undefined });
   }
 
   #finishAt(known: SearchNode, get: GetOperation): void {

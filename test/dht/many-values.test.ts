@@ -35,7 +35,7 @@ describe('64 values of 8 kB, twice what one reply carries', () => {
     newcomer.bootstrap(holder);
     world.runUntil(() => newcomer.dht.state(world.now).peers4 === 3, 20_000);
     const again = newcomer.get(key);
-    expect(world.runUntil(() => newcomer.isDone(again), 60_000)).toBe(true);
+    expect(world.runUntil(() => newcomer.isDone(again), 120_000)).toBe(true);
     expect(newcomer.values(again).length).toBe(64);
     expect(reader.values(get).length).toBe(64);
     expect(holder.dht.stats().server.repliesCut).toBeGreaterThan(0);
