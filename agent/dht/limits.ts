@@ -128,6 +128,20 @@ export const LIMITS = {
   /** Own values kept here for others. */
   ownValues: 1024,
 
+  /** Nodes kept in the state file: two full tables. */
+  stateNodes: 2 * 32 * 8,
+  /** Stored values read from one. */
+  stateValues: 16_384,
+  /** The largest state file that is written or read: all that is stored, each value with its key, source and dates. */
+  stateBytes: 18 * 2 ** 20,
+  /** How often it is written, when something changed; the first time sooner, so that a new station can lose its power. */
+  stateFirstSaveMs: MINUTE,
+  stateSaveMs: 10 * MINUTE,
+  /** A large file is written less often, so that no more than this is written in ten minutes: 144 MB a day at worst. */
+  stateBytesPerSave: 2 ** 20,
+  /** Nodes of the state file that are pinged in one round while we are connected to nobody. */
+  rememberedPings: 8,
+
   /** Packed values in one reply: a get carries no token, so its answer must not be a flood at a forged address. */
   replyBytes: 256 * 2 ** 10,
   /** Selected fields in one reply: they do not come in parts, and a datagram has 65,507 bytes. */

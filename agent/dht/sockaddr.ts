@@ -24,6 +24,15 @@ export function readSockaddrPort(bytes: Uint8Array, at: number): number {
   return ((bytes[port] ?? 0) << 8) | (bytes[port + 1] ?? 0);
 }
 
+/** @returns undefined when `bytes` are no IPv4 or IPv6 address */
+export function readSockaddr(bytes: Uint8Array): Address | undefined {
+  const ipBytes = bytes[0] === AF_INET ? 4 : bytes[0] === AF_INET6 ? 16 : undefined;
+  if (ipBytes === undefined || bytes[1] !== 0 || bytes.length < sockaddrBytes(ipBytes))
+    return undefined;
+  const at = ipOffset(ipBytes);
+  return { ip: bytes.slice(at, at + ipBytes), port: readSockaddrPort(bytes, 0) };
+}
+
 function ipOffset(ipBytes: number): number {
   return ipBytes === 4 ? SOCKADDR_IN.sin_addr : SOCKADDR_IN6.sin6_addr;
 }
