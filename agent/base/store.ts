@@ -1,6 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import {
+  chmod,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { AgentError, errorCode, errorText } from './errors.ts';
 
 /** Driver for private files: folders 0700, files 0600, every write whole or not at all. */
@@ -30,14 +40,18 @@ export async function openPrivateFolder(path: string): Promise<void> {
 /**
  * Write `data` to `path` so that a reader, or the next start after a power cut, finds the old content or the new one.
  * Temporary file, fsync, rename, fsync of the folder; mode 0600.
+ * @param data pieces are asked for one by one, as the disk takes them: other work runs in between
  * @throws {AgentError} `store-write`
  */
-export async function writePrivateFile(path: string, data: string | Uint8Array): Promise<void> {
+export async function writePrivateFile(
+  path: string,
+  data: string | Uint8Array | Iterable<Uint8Array>,
+): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
-      await file.writeFile(data);
+      await writeFile(file, data);
       await file.sync();
     } finally {
       await file.close();
@@ -82,17 +96,46 @@ async function syncFolder(path: string): Promise<void> {
 }
 
 /**
+ * @param maxBytes of a larger file nothing is read
  * @returns the content, or undefined when there is no such file
- * @throws {AgentError} `store-read` when it is there and cannot be read
+ * @throws {AgentError} `store-read` when it is there and cannot be read, `store-too-large`
  */
-export async function readPrivateFile(path: string): Promise<Buffer | undefined> {
+export async function readPrivateFile(
+  path: string,
+  maxBytes = Number.POSITIVE_INFINITY,
+): Promise<Buffer | undefined> {
   try {
+    const { size } = await stat(path);
+    if (size > maxBytes)
+      throw new AgentError('store-too-large', `${path} is larger than ${maxBytes} bytes`);
     return await readFile(path);
   } catch (error) {
+    if (error instanceof AgentError) throw error;
     if (errorCode(error) === 'ENOENT') return undefined;
     throw new AgentError('store-read', `${path} cannot be read: ${errorText(error)}`, undefined, {
       cause: error,
     });
+  }
+}
+
+/**
+ * Remove what writes of `path` left behind that were cut off by the end of the process.
+ * @throws {AgentError} `store-write`
+ */
+export async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path);
+  const isLeftover = (name: string) =>
+    name.startsWith(`${basename(path)}.`) && /\.[0-9a-f]{12}\.tmp$/.test(name);
+  try {
+    const names = (await readdir(folder)).filter(isLeftover);
+    await Promise.all(names.map((name) => rm(join(folder, name), { force: true })));
+  } catch (error) {
+    throw new AgentError(
+      'store-write',
+      `${folder} cannot be tidied up: ${errorText(error)}`,
+      undefined,
+      { cause: error },
+    );
   }
 }
 

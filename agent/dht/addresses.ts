@@ -23,6 +23,15 @@ export function sourceKey(ip: Uint8Array): AddressKey {
   return String.fromCharCode.apply(null, ip.subarray(0, 8) as unknown as number[]);
 }
 
+/** An IP that has this source key: the one address, or the /64 with a zero host. */
+export function sourceIp(source: AddressKey): Uint8Array {
+  if (typeof source === 'number')
+    return Uint8Array.of(source >>> 24, source >>> 16, source >>> 8, source);
+  const ip = new Uint8Array(16);
+  for (let i = 0; i < source.length; i++) ip[i] = source.charCodeAt(i);
+  return ip;
+}
+
 function ip4Number(ip: Uint8Array): number {
   return (
     (ip[0] as number) * 0x100_0000 +

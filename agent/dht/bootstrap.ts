@@ -27,6 +27,8 @@ export class Bootstrap {
   readonly #scheduler: Scheduler;
   readonly #host: BootstrapHost;
   #addresses: readonly Address[] = [];
+  /** Asked some at a time, in turn. */
+  #remembered: Address[] = [];
   #pending = 0;
   #rounds = 0;
   #lastRound: Millis = Number.NEGATIVE_INFINITY;
@@ -46,6 +48,16 @@ export class Bootstrap {
   /** Use these from now on; they are pinged at once. */
   set(addresses: readonly Address[], now: Millis): void {
     this.#addresses = addresses.slice(0, LIMITS.bootstrapAddresses);
+    this.#rounds = 0;
+    this.#round(now);
+  }
+
+  /**
+   * Nodes that were there once. Some of them are pinged in each round as well, others in the next: a node whose bootstrap
+   * is down finds its way back through them.
+   */
+  remember(addresses: readonly Address[], now: Millis): void {
+    this.#remembered = addresses.slice(0, LIMITS.stateNodes);
     this.#rounds = 0;
     this.#round(now);
   }
@@ -77,12 +89,21 @@ export class Bootstrap {
   #round(now: Millis): void {
     this.#job?.cancel();
     this.#job = undefined;
-    if (this.#addresses.length === 0) return;
+    const addresses = this.#host.isConnected()
+      ? this.#addresses
+      : [...this.#addresses, ...this.#takeRemembered()];
+    if (addresses.length === 0) return;
     const pause = Math.min(PROTOCOL.bootstrapFirstMs * 2 ** this.#rounds, LIMITS.bootstrapMaxMs);
     this.#rounds++;
     this.#lastRound = now;
     this.#roundAt(now + pause);
-    for (const address of this.#addresses) this.#ping(address, now);
+    for (const address of addresses) this.#ping(address, now);
+  }
+
+  #takeRemembered(): Address[] {
+    const taken = this.#remembered.splice(0, LIMITS.rememberedPings);
+    this.#remembered.push(...taken);
+    return taken;
   }
 
   #ping(address: Address, now: Millis): void {

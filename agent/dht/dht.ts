@@ -2,7 +2,7 @@ import type { Address } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Engine, EngineOutput } from '../base/engine.ts';
 import type { Random } from '../base/random.ts';
-import { type Family, familyOf } from './addresses.ts';
+import { type Family, familyOf, type ListedNode } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import { FastPath, type FastReply } from './fast-path.ts';
@@ -13,12 +13,14 @@ import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
 import type { OperationId } from './operation.ts';
 import { Operations } from './operations.ts';
+import { Restart } from './restart.ts';
 import { RoutingTable, type TableEntry } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
 import { Scheduler } from './scheduler.ts';
 import type { SearchHost } from './search-host.ts';
 import { Searches } from './searches.ts';
 import { Server } from './server.ts';
+import type { DatedValue, KeptState, KeptValue } from './state-file.ts';
 import {
   DEFAULT_STORAGE_LIMITS,
   Storage,
@@ -76,6 +78,7 @@ export class Dht implements Engine<DhtEvent> {
   readonly #fastPath: FastPath;
   #reply: FastReply | undefined;
   readonly #bootstrap: Bootstrap;
+  readonly #restart: Restart;
   readonly #families = new Map<Family, FamilyState>();
   readonly #searches = new Map<Family, Searches>();
   readonly #operations: Operations;
@@ -143,6 +146,13 @@ export class Dht implements Engine<DhtEvent> {
       storage: this.#storage,
       server: this.#server,
     });
+    this.#restart = new Restart({
+      self: id,
+      rpc: this.#rpc,
+      tables,
+      storage: this.#storage,
+      policy,
+    });
     this.#bootstrap = new Bootstrap(this.#rpc, this.#scheduler, {
       isConnected: () => this.#state === 'connected',
       onRound: () => this.#events.push({ type: 'bootstrap' }),
@@ -201,7 +211,7 @@ export class Dht implements Engine<DhtEvent> {
     return event === undefined ? undefined : { type: 'event', event };
   }
 
-  // ---- operations
+  // ---- clock and way in
 
   /** Tell the wall clock: it dates our puts and judges the age of those of others. Until then neither is done. */
   setWallClock(unixMs: number, now: Millis): void {
@@ -218,6 +228,31 @@ export class Dht implements Engine<DhtEvent> {
     this.#bootstrap.set(reachable, now);
     this.#updateState(now);
   }
+
+  // ---- restart
+
+  /** What is worth keeping over a restart. Without a wall clock no values: they could not be dated. */
+  keep(now: Millis): KeptState<DatedValue> {
+    const unixMs = this.#unixMs(now);
+    const values = unixMs === undefined ? [] : this.#restart.values(unixMs, now);
+    return { id: this.id, nodes: this.#restart.nodes(now), values };
+  }
+
+  /** Take nodes for known that were there before, and ask them, some at a time, while we are connected to nobody. */
+  restoreNodes(nodes: readonly ListedNode[], now: Millis): void {
+    this.#bootstrap.remember(this.#restart.restoreNodes(nodes, now), now);
+    this.#updateState(now);
+  }
+
+  /**
+   * Store a value that was stored before. It has to pass what a put has to pass.
+   * @returns whether it is stored now
+   */
+  restoreValue(value: KeptValue, now: Millis): boolean {
+    return this.#restart.restoreValue(value, this.#unixMs(now), now);
+  }
+
+  // ---- operations
 
   /**
    * Look up values under `key` on the nodes closest to it.

@@ -69,6 +69,8 @@ export class Storage {
   /** Taken before their time, for want of place. */
   evicted = 0;
   refused = 0;
+  /** Grows with every value of others that comes or gets more time: whoever keeps a copy has to follow. */
+  changes = 0;
 
   constructor(
     scheduler: Scheduler,
@@ -137,6 +139,7 @@ export class Storage {
   /** Let it live its lifetime from now on. */
   refresh(stored: StoredValue, now: Millis): void {
     stored.expiresAt = Math.max(stored.expiresAt, now + lifetimeMs(stored.value));
+    if (stored.source !== undefined) this.changes++;
     this.#onChange('refreshed', stored, now);
   }
 
@@ -145,6 +148,12 @@ export class Storage {
     stored.expiresAt = expiresAt;
     stored.job?.cancel();
     this.#watch(stored);
+  }
+
+  /** What is kept for others, those of one key one after the other. */
+  *foreign(): Generator<StoredValue> {
+    for (const { values } of this.#keys.values())
+      for (const stored of values.values()) if (stored.source !== undefined) yield stored;
   }
 
   /** @returns the stored value when `value` is already there */
@@ -181,6 +190,7 @@ export class Storage {
       this.#own++;
       return;
     }
+    this.changes++;
     under.bytes += packed.length;
     this.#bytes += packed.length;
     let share = this.#sources.get(source);

@@ -6,6 +6,7 @@ import { InfoHash } from './infohash.ts';
 import { PROTOCOL } from './limits.ts';
 import { MsgpackReader } from './msgpack-reader.ts';
 import { MsgpackWriter } from './msgpack-writer.ts';
+import { readSockaddr, readSockaddrPort, sockaddrBytes, writeSockaddr } from './sockaddr.ts';
 import { type PlainValue, VALUE_TYPE, type Value } from './value.ts';
 import { countedSize, packBody, storedType } from './value-codec.ts';
 
@@ -126,30 +127,35 @@ function hasEmptyService(data: Uint8Array): boolean {
   }
 }
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCKADDR_IN_BYTES = 16;
-const SOCKADDR_IN6_BYTES = 28;
-
 /**
  * An IP announcement is a bin with a raw Linux socket address. Only its port is believed: the address is where the put
  * came from.
- *   IPv4: family(2, LE) port(2, BE) ip(4) zero(8)        IPv6: family(2, LE) port(2, BE) flow(4) ip(16) scope(4)
  */
 function announcedService(value: PlainValue, from: Address): PlainValue | undefined {
-  let announced: Uint8Array;
-  try {
-    announced = new MsgpackReader(value.data).blob();
-  } catch (error) {
-    if (error instanceof DecodeError) return undefined;
-    throw error;
-  }
-  const [, , high = 0, low = 0] = announced;
-  if (announced.length < 4 || (high === 0 && low === 0)) return undefined;
-  const isV4 = from.ip.length === 4;
-  const sockaddr = new Uint8Array(isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
-  sockaddr.set([isV4 ? AF_INET : AF_INET6, 0, high, low]);
-  sockaddr.set(from.ip, isV4 ? 4 : 8);
+  const port = announcedPort(value);
+  if (port === 0) return undefined;
+  const sockaddr = new Uint8Array(sockaddrBytes(from.ip.length));
+  writeSockaddr(sockaddr, 0, { ip: from.ip, port });
   const data = new MsgpackWriter().bin(sockaddr).finish();
   return { kind: 'plain', id: value.id, type: value.type, data };
+}
+
+function announcedPort(value: PlainValue): number {
+  return readSockaddrPort(socketAddress(value), 0);
+}
+
+/** The address that an IP announcement names; undefined for any other value. */
+export function announcedAddress(value: Value): Address | undefined {
+  if (value.kind === 'encrypted' || value.type !== VALUE_TYPE.ipService) return undefined;
+  return readSockaddr(socketAddress(value));
+}
+
+/** @returns no bytes for data that cannot be read */
+function socketAddress({ data }: PlainValue): Uint8Array {
+  try {
+    return new MsgpackReader(data).blob();
+  } catch (error) {
+    if (error instanceof DecodeError) return new Uint8Array(0);
+    throw error;
+  }
 }

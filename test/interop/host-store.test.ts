@@ -8,6 +8,7 @@ import { readPasswordFile } from '../../agent/base/named-file.ts';
 import {
   openPrivateFolder,
   readPrivateFile,
+  removeLeftovers,
   setAside,
   writePrivateFile,
 } from '../../agent/base/store.ts';
@@ -57,6 +58,23 @@ describe('writePrivateFile', () => {
     expect(await mode(path)).toBe('600');
   });
 
+  test('takes pieces, and asks for each when the one before is written', async () => {
+    const path = join(folder, 'pieces');
+    let elsewhere = 0;
+    const timer = setInterval(() => elsewhere++, 0);
+    const seen: number[] = [];
+    function* pieces() {
+      for (let i = 0; i < 50; i++) {
+        seen.push(elsewhere);
+        yield new Uint8Array(1 << 20).fill(i);
+      }
+    }
+    await writePrivateFile(path, pieces());
+    clearInterval(timer);
+    expect((await stat(path)).size).toBe(50 << 20);
+    expect(seen.at(-1)).toBeGreaterThan(5);
+  });
+
   test('leaves nothing behind when it fails, and what was there as it was', async () => {
     const path = join(folder, 'taken');
     await mkdir(join(path, 'content'), { recursive: true });
@@ -100,7 +118,29 @@ describe('writePrivateFile', () => {
   });
 });
 
+test('removeLeftovers removes what cut off writes of that file left, and nothing else', async () => {
+  const path = join(folder, 'dht.state');
+  for (const name of ['', '.0123456789ab.tmp', '.damaged-1700000000000', '.keep.tmp'])
+    await writeFile(path + name, 'x');
+  await writeFile(join(folder, 'other.0123456789ab.tmp'), 'x');
+  await removeLeftovers(path);
+  const left = (await readdir(folder)).filter((name) => /^(dht\.state|other)/.test(name)).sort();
+  expect(left).toEqual([
+    'dht.state',
+    'dht.state.damaged-1700000000000',
+    'dht.state.keep.tmp',
+    'other.0123456789ab.tmp',
+  ]);
+});
+
 describe('readPrivateFile', () => {
+  test('of a file over the limit nothing is read', async () => {
+    const path = join(folder, 'large');
+    await writeFile(path, 'x'.repeat(101));
+    expect(await readPrivateFile(path, 101)).toHaveLength(101);
+    await expect(readPrivateFile(path, 100)).rejects.toMatchObject({ code: 'store-too-large' });
+  });
+
   test('a file that is not there is no error; one that cannot be read is', async () => {
     expect(await readPrivateFile(join(folder, 'none'))).toBeUndefined();
     await expect(readPrivateFile(folder)).rejects.toMatchObject({ code: 'store-read' });
