@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { AudioDevice, AudioState } from './audio/device.ts';
 import { loadOpus } from './audio/load-opus.ts';
 import { openAudioDevice } from './audio/open-device.ts';
@@ -100,6 +101,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       id: InfoHash.of(`node:${identity.device.shortId.hex}`),
       ...dhtSettings(config),
       policy: createValuePolicy(verifier),
+      stateFile: join(config.state, 'dht.state'),
       onState: (state) => dispatch({ type: 'dht.state', ...state }),
       log: log.child('dht'),
       clock,

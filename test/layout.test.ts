@@ -30,6 +30,7 @@ const DRIVERS = new Set([
   'base/random.ts',
   'base/store.ts',
   'call/native-peer.ts',
+  'dht/state-keeper.ts',
   'dht/udp-dgram.ts',
   'cli/private-station.ts',
   'mqtt/broker.ts',

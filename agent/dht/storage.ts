@@ -263,6 +263,7 @@ export class Storage {
       ownValues: this.#own,
       bytes: this.#bytes,
       sources: this.#sources.size,
+      changes: this.changes,
       evicted: this.evicted,
       refused: this.refused,
     };

@@ -12,6 +12,7 @@ import type { DhtEvent, DhtState, PingAnswer } from './events.ts';
 import type { InfoHash } from './infohash.ts';
 import type { OperationId } from './operation.ts';
 import type { TableEntry } from './routing-table.ts';
+import { StateKeeper } from './state-keeper.ts';
 import type { Query, Value } from './value.ts';
 
 export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> {
@@ -20,6 +21,11 @@ export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> 
   /** The same for both families. 0: any free port. */
   readonly port: number;
   readonly bootstrap?: readonly HostPort[];
+  /**
+   * Where known nodes and the values of others are kept over a restart; default: nowhere. The id of the node is not taken
+   * from it: whoever has none gives that of `savedNodeId`.
+   */
+  readonly stateFile?: string;
   readonly onState?: (state: DhtState) => void;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -48,6 +54,7 @@ export class DhtNode implements DhtClient {
   readonly #log: Logger;
   readonly #dht: Dht;
   readonly #wakeUp: WakeUp;
+  readonly #keeper: StateKeeper | undefined;
   readonly #sockets = new Map<Family, DatagramSocket>();
   readonly #gets = new Map<OperationId, GetCallbacks>();
   readonly #puts = new Map<OperationId, PutCallbacks>();
@@ -66,6 +73,7 @@ export class DhtNode implements DhtClient {
     const { random = systemRandom } = options;
     this.#dht = new Dht({ ...options, families, random }, this.#clock.now());
     this.#wakeUp = new WakeUp(this.#clock, () => this.#turn((now) => this.#dht.timeout(now)));
+    this.#keeper = options.stateFile === undefined ? undefined : this.#newKeeper(options.stateFile);
   }
 
   get id(): InfoHash {
@@ -83,6 +91,7 @@ export class DhtNode implements DhtClient {
    * @throws {AgentError} `port-in-use`, `bind-denied`, `bind-failed`, each naming address and port
    */
   async start(): Promise<void> {
+    const kept = await this.#keeper?.load();
     let { port } = this.#options;
     try {
       for (const text of this.#options.bind) {
@@ -97,8 +106,28 @@ export class DhtNode implements DhtClient {
       throw error;
     }
     this.#running = true;
-    this.#turn(() => {});
-    void this.#resolveBootstrap(); // names may take their time
+    this.#turn((now) => {
+      if (kept !== undefined) this.#dht.restoreNodes(kept.nodes, now);
+    });
+    void this.#keeper?.start(kept); // many signatures to check may take their time
+    void this.#resolveBootstrap(); // names may too
+  }
+
+  #newKeeper(path: string): StateKeeper {
+    return new StateKeeper({
+      path,
+      clock: this.#clock,
+      log: this.#log,
+      keep: () => this.#dht.keep(this.#clock.now()),
+      changes: () => this.#dht.stats().storage.changes,
+      restore: (value) => {
+        let isStored = false;
+        this.#turn((now) => {
+          isStored = this.#dht.restoreValue(value, now);
+        });
+        return isStored;
+      },
+    });
   }
 
   /** A machine without IPv6 still has a DHT: that "all addresses" of IPv6 cannot be bound is only logged. */
@@ -125,7 +154,7 @@ export class DhtNode implements DhtClient {
     }
   }
 
-  /** Close the sockets. What is still under way ends now: gets are done, puts have what they have. Idempotent. */
+  /** Close the sockets and save the state. What is still under way ends now: gets are done, puts have what they have. Idempotent. */
   async stop(): Promise<void> {
     this.#running = false;
     this.#wakeUp.disarm();
@@ -140,6 +169,7 @@ export class DhtNode implements DhtClient {
     for (const { onDone } of gets) onDone();
     for (const { resolve } of puts) resolve({ acknowledged: 0 });
     for (const resolve of pings) resolve(undefined);
+    await this.#keeper?.stop();
   }
 
   async #closeSockets(): Promise<void> {
@@ -181,7 +211,8 @@ export class DhtNode implements DhtClient {
       backend: socket.backend,
       ...socket.stats(),
     }));
-    return { ...this.#dht.stats(), datagrams: sockets };
+    const stateFile = this.#keeper?.stats();
+    return { ...this.#dht.stats(), datagrams: sockets, stateFile };
   }
 
   // ---- DhtClient
