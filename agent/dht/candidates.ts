@@ -32,40 +32,55 @@ export class Candidates {
   /** Take `node` in if it is close enough. */
   offer(node: Node, now: Millis): void {
     if (node.isClient || node.expired) return;
-    let at = this.#nodes.length;
-    while (at > 0) {
-      const order = compareDistance(
-        this.#key,
-        node.id,
-        (this.#nodes[at - 1] as SearchNode).node.id,
-      );
-      if (order === 0) return;
-      if (order > 0) break;
-      at--;
-    }
+    const at = this.#placeOf(node);
+    if (this.#nodes[at - 1]?.node.id.equals(node.id)) return;
     let closer = 0;
     for (let i = 0; i < at; i++) if (this.#isPrompt(this.#nodes[i] as SearchNode, now)) closer++;
     if (closer >= PROTOCOL.searchNodes) return;
-    this.#nodes.splice(at, 0, new SearchNode(node));
+    if (this.#nodes.length >= LIMITS.searchKnown && !this.#makeRoom(at, now)) return;
+    this.#nodes.splice(this.#placeOf(node), 0, new SearchNode(node));
     node.uses++;
     this.#trim(now);
   }
 
-  /** Too many: the farthest go. Those that do not answer have a limit of their own. */
+  /** Behind the closer ones, and behind itself. */
+  #placeOf(node: Node): number {
+    let at = this.#nodes.length;
+    while (at > 0) {
+      const before = (this.#nodes[at - 1] as SearchNode).node.id;
+      if (compareDistance(this.#key, node.id, before) >= 0) break;
+      at--;
+    }
+    return at;
+  }
+
+  /**
+   * Full of nodes that do not answer: one that has expired goes, else one that is late and farther than position `at`. A
+   * closer one stays until its request fails. Were it dropped, that request with it, it would be offered and asked anew at
+   * once, and so on for as long as the network is silent.
+   */
+  #makeRoom(at: number, now: Millis): boolean {
+    const last = this.#nodes.findLastIndex((known) => known.node.expired);
+    const late = this.#nodes.findLastIndex((known) => !this.#isPrompt(known, now));
+    const victim = last >= 0 ? last : late >= at ? late : -1;
+    if (victim < 0) return false;
+    this.#remove(victim);
+    return true;
+  }
+
+  /** More that answer than are needed: the farthest go. */
   #trim(now: Millis): void {
     let prompt = 0;
     for (const known of this.#nodes) if (this.#isPrompt(known, now)) prompt++;
-    for (let i = this.#nodes.length - 1; i >= 0; i--) {
-      const known = this.#nodes[i] as SearchNode;
-      if (this.#isPrompt(known, now)) {
-        if (prompt <= PROTOCOL.searchNodes) continue;
-        prompt--;
-      } else if (this.#nodes.length <= LIMITS.searchKnown) {
-        continue;
-      }
-      this.#nodes.splice(i, 1);
-      this.#drop(known);
+    for (let i = this.#nodes.length - 1; prompt > PROTOCOL.searchNodes; i--) {
+      if (!this.#isPrompt(this.#nodes[i] as SearchNode, now)) continue;
+      this.#remove(i);
+      prompt--;
     }
+  }
+
+  #remove(index: number): void {
+    for (const known of this.#nodes.splice(index, 1)) this.#drop(known);
   }
 
   #drop(known: SearchNode): void {

@@ -128,6 +128,18 @@ describe('a search', () => {
     ).toBe(4);
   });
 
+  test('that nobody of very many answers asks each of them until it is gone, and no more', () => {
+    const lab = new Lab();
+    const known = LIMITS.searchKnown + 136;
+    for (let i = 0; i < known; i++) lab.ask({ type: 'ping' }, addressOf(i), lab.randomId());
+    lab.turn((dht, now) => dht.listen(KEY, undefined, now));
+    lab.take();
+    lab.run(120_000);
+    const most = known * PROTOCOL.requestAttempts;
+    expect(lab.take().length).toBeLessThan(2 * most); // our question whether it is there, and the search's
+    expect(lab.dht.stats().rpc.pending).toBe(0);
+  });
+
   test('never hears again from a node that answers without a token', () => {
     const broken = peer(1, () => ({}));
     const lab = new Lab();

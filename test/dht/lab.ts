@@ -35,6 +35,7 @@ export class Lab {
   readonly sent: Sent[] = [];
   readonly events: DhtEvent[] = [];
   now: Millis;
+  readonly #random = seededRandom(7);
   #tid = 1000;
 
   constructor(options: Partial<DhtOptions> = {}, now: Millis = 100_000) {
@@ -83,6 +84,11 @@ export class Lab {
   /** What was sent since the last look. */
   take(): Sent[] {
     return this.sent.splice(0);
+  }
+
+  /** The same in every run. */
+  randomId(): InfoHash {
+    return new InfoHash(this.#random.bytes(20));
   }
 
   newTid(): number {
