@@ -78,7 +78,11 @@ export class FastPath {
     if (scan.method === 'get' && this.#storage.mayHave(packet, scan.targetAt)) return undefined;
 
     this.#rpc.counters.received++;
-    if (!this.#rpc.admits(sourceKey(from.ip), now)) return null;
+    if (!this.#rpc.admits(sourceKey(from.ip), now)) {
+      this.#rpc.counters.rateLimited++;
+      return null;
+    }
+    this.#rpc.counters.queries++;
     node.lastHeard = now;
     const writer = this.#writers[family];
     writer.begin(from.ip);

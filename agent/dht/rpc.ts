@@ -106,16 +106,27 @@ export class Rpc {
   readonly #parts: PartSender;
   #outputs: EngineOutput<never>[] = [];
   #nextOutput = 0;
+  /** Each datagram received counts once more: as one of the first four, or as one of those that say why it was dropped. */
   readonly counters = {
     received: 0,
     sent: 0,
+    queries: 0,
+    replies: 0,
+    errors: 0,
+    parts: 0,
     /** Not of the protocol. */
     malformed: 0,
     martian: 0,
     blacklisted: 0,
+    otherFamily: 0,
     otherNetwork: 0,
+    rateLimited: 0,
+    /** With our own id as that of the sender. */
+    ownId: 0,
     /** Replies, errors and parts that nobody waited for. */
     unasked: 0,
+    /** Messages whose parts were all here and made no value. */
+    spoiled: 0,
   };
 
   constructor(options: RpcOptions) {
@@ -195,7 +206,10 @@ export class Rpc {
       return;
     }
     const nodes = this.#nodes.get(familyOf(from));
-    if (nodes === undefined) return;
+    if (nodes === undefined) {
+      this.counters.otherFamily++;
+      return;
+    }
     try {
       this.#read(packet, from, nodes, now);
     } catch (error) {
@@ -217,12 +231,17 @@ export class Rpc {
         this.counters.unasked++;
         return;
       }
-    } else if (open.kind !== 'part' && !this.admits(sourceKey(from.ip), now)) return;
+    } else if (open.kind !== 'part' && !this.admits(sourceKey(from.ip), now)) {
+      this.counters.rateLimited++;
+      return;
+    }
 
     const message = readMessage(open);
     switch (message.type) {
       case 'part':
-        if (!this.#assembler.part(message, from, now)) {
+        if (this.#assembler.part(message, from, now)) {
+          this.counters.parts++;
+        } else {
           this.counters.unasked++;
           this.admits(sourceKey(from.ip), now);
         }
@@ -245,7 +264,11 @@ export class Rpc {
     weight: number,
     now: Millis,
   ): void {
-    if (message.id.equals(this.#self)) return;
+    if (message.id.equals(this.#self)) {
+      this.counters.ownId++;
+      return;
+    }
+    this.counters.queries++;
     const node = nodes.heard(message.id, from, false, now);
     if (message.client) node.isClient = true;
     this.#handlers.onHeard(node, false, node.heard(now), now);
@@ -260,13 +283,18 @@ export class Rpc {
 
   #onReply(reply: Reply, from: Address, nodes: NodeTable, weight: number, now: Millis): void {
     const request = this.#requests.get(reply.tid);
-    if (request === undefined || reply.id.equals(this.#self)) return;
+    if (request === undefined) return;
+    if (reply.id.equals(this.#self)) {
+      this.counters.ownId++;
+      return;
+    }
     const asked = request.node;
     const sameId = asked?.id.equals(reply.id) ?? false;
     if (!sameId && !sameAddress(request.address, from)) {
       this.counters.unasked++;
       return;
     }
+    this.counters.replies++;
     this.#requests.measure(request, now);
     this.reported[familyOf(from)].add(reply.seenIp);
     const node = nodes.heard(reply.id, from, true, now);
@@ -297,6 +325,7 @@ export class Rpc {
       this.counters.unasked++;
       return;
     }
+    this.counters.errors++;
     request.node?.heard(now);
     this.#requests.finish(request);
     request.handlers.onError?.(code, now);
@@ -310,7 +339,7 @@ export class Rpc {
       assembled = parts.map(unpackValue);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      this.counters.malformed++;
+      this.counters.spoiled++;
       return;
     }
     const inline = 'values' in message ? readable(message.values) : [];
@@ -480,7 +509,6 @@ export class Rpc {
   stats() {
     return {
       ...this.counters,
-      rateLimited: this.#limit?.refused ?? 0,
       requests: this.#requests.started,
       requestsExpired: this.#requests.expired,
       requestsRefused: this.#requests.refused,
