@@ -113,8 +113,16 @@ export class NodeTable implements Iterable<Node> {
 
   /** The up to `count` known nodes closest to `target` that can be asked, closest first. */
   closest(target: InfoHash, count: number): Node[] {
-    const usable = [...this.#byId.values()].filter((node) => !node.expired && !node.isClient);
-    usable.sort((a, b) => compareDistance(target, a.id, b.id));
-    return usable.slice(0, count);
+    // A silent neighbourhood makes searches ask for this all the time: most nodes must cost one comparison, not a sort.
+    const closest: Node[] = [];
+    for (const node of this.#byId.values()) {
+      if (node.expired || node.isClient) continue;
+      let at = closest.length;
+      while (at > 0 && compareDistance(target, node.id, (closest[at - 1] as Node).id) < 0) at--;
+      if (at === count) continue;
+      closest.splice(at, 0, node);
+      if (closest.length > count) closest.pop();
+    }
+    return closest;
   }
 }
