@@ -77,12 +77,12 @@ export class FastPath {
     if (node === undefined || !isPlainAsker(node, packet, scan.idAt, now)) return undefined;
     if (scan.method === 'get' && this.#storage.mayHave(packet, scan.targetAt)) return undefined;
 
-    this.#rpc.counters.received++;
+    this.#rpc.inbound.counters.received++;
     if (!this.#rpc.admits(sourceKey(from.ip), now)) {
-      this.#rpc.counters.rateLimited++;
+      this.#rpc.inbound.counters.rateLimited++;
       return null;
     }
-    this.#rpc.counters.queries++;
+    this.#rpc.inbound.counters.queries++;
     node.lastHeard = now;
     const writer = this.#writers[family];
     writer.begin(from.ip);
@@ -98,7 +98,7 @@ export class FastPath {
       writer.token(this.#tokens.mintFor(node, now));
     }
     this.answered++;
-    this.#rpc.counters.sent++;
+    this.#rpc.sent++;
     this.#reply.to = from;
     this.#reply.packet = writer.finish(scan.tid);
     return this.#reply;
