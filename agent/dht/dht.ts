@@ -2,7 +2,7 @@ import type { Address } from '../base/address.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Engine, EngineOutput } from '../base/engine.ts';
 import type { Random } from '../base/random.ts';
-import { type Family, familyOf, type ListedNode } from './addresses.ts';
+import { type Family, familyOf, isMartian, type ListedNode } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import { FastPath, type FastReply } from './fast-path.ts';
@@ -226,6 +226,17 @@ export class Dht implements Engine<DhtEvent> {
   bootstrap(addresses: readonly Address[], now: Millis): void {
     const reachable = addresses.filter((address) => this.#families.has(familyOf(address)));
     this.#bootstrap.set(reachable, now);
+    this.#updateState(now);
+  }
+
+  /** Take a node for known that is said to be there, and ask it when we know few. */
+  insertNode(id: InfoHash, address: Address, now: Millis): void {
+    if (id.equals(this.id) || id.isZero || isMartian(address)) return;
+    const node = this.#rpc.nodes(familyOf(address))?.listed(id, address, now);
+    const maintenance = this.#families.get(familyOf(address))?.maintenance;
+    if (node === undefined || maintenance === undefined) return;
+    if (node.expired) maintenance.verify(node, now);
+    else maintenance.listed(node, now);
     this.#updateState(now);
   }
 

@@ -55,6 +55,9 @@ export const PROTOCOL = {
   bucketRefreshMs: 10 * MINUTE,
   neighbourhoodChangedMs: 150 * SECOND,
   bootstrapFirstMs: 10 * SECOND,
+  /** Pauses of peer discovery while nobody is there: doubled from the one to the other. */
+  discoveryFirstMs: 10 * SECOND,
+  discoveryMaxMs: MINUTE,
   /** A search is lost when that many of its closest nodes, or all, are gone. */
   badNodesInRow: 25,
   /** The same as `listenRefreshMs` for a node whose address does not change: 5 min less 10 s. */
@@ -127,6 +130,11 @@ export const LIMITS = {
   listenersPerSource: 256,
   /** Own values kept here for others. */
   ownValues: 1024,
+
+  /** Peer discovery: the largest datagram that is read, and how many a second of one source and in all. */
+  discoveryBytes: 8 * 2 ** 10,
+  discoveryPerSource: 4,
+  discoveryTotal: 32,
 
   /** Nodes kept in the state file: two full tables. */
   stateNodes: 2 * 32 * 8,

@@ -4,12 +4,13 @@ import { type Clock, type Millis, systemClock, WakeUp } from '../base/clock.ts';
 import { AgentError, errorText } from '../base/errors.ts';
 import { type Logger, silentLogger } from '../base/log.ts';
 import { type Random, systemRandom } from '../base/random.ts';
-import { type Family, familyOf } from './addresses.ts';
+import { type Family, familyOf, isLoopback } from './addresses.ts';
 import type { DhtClient, DhtOperation, PutOptions, PutResult } from './client.ts';
 import { type DatagramSocket, openDatagramSocket } from './datagram-socket.ts';
 import { Dht, type DhtOptions } from './dht.ts';
 import type { DhtEvent, DhtState, PingAnswer } from './events.ts';
 import type { InfoHash } from './infohash.ts';
+import { type BoundFamily, LocalPeers } from './local-peers.ts';
 import type { OperationId } from './operation.ts';
 import type { TableEntry } from './routing-table.ts';
 import { StateKeeper } from './state-keeper.ts';
@@ -26,6 +27,11 @@ export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> 
    * from it: whoever has none gives that of `savedNodeId`.
    */
   readonly stateFile?: string;
+  /**
+   * Default false: find nodes of the local network by multicast, and be found (opendht.md 19.1). A node that is bound to
+   * loopback alone does not: nobody could reach what it announces.
+   */
+  readonly peerDiscovery?: boolean;
   readonly onState?: (state: DhtState) => void;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -55,6 +61,7 @@ export class DhtNode implements DhtClient {
   readonly #dht: Dht;
   readonly #wakeUp: WakeUp;
   readonly #keeper: StateKeeper | undefined;
+  #localPeers: LocalPeers | undefined;
   readonly #sockets = new Map<Family, DatagramSocket>();
   readonly #gets = new Map<OperationId, GetCallbacks>();
   readonly #puts = new Map<OperationId, PutCallbacks>();
@@ -111,6 +118,34 @@ export class DhtNode implements DhtClient {
     });
     void this.#keeper?.start(kept); // many signatures to check may take their time
     void this.#resolveBootstrap(); // names may too
+    if (this.#options.peerDiscovery) await this.#discoverPeers();
+  }
+
+  async #discoverPeers(): Promise<void> {
+    const families = new Map<Family, BoundFamily>();
+    for (const ip of this.#options.bind.map(bindIp)) {
+      const family = familyOf({ ip, port: 0 });
+      const port = this.#sockets.get(family)?.port;
+      if (port !== undefined && !isLoopback(ip)) families.set(family, { ip, port });
+    }
+    if (families.size === 0) {
+      this.#log.notice('no nodes of the local network are looked for', {
+        why: 'bound to loopback',
+      });
+      return;
+    }
+    const { network = 0, client = false } = this.#options;
+    this.#localPeers = new LocalPeers({
+      id: this.id,
+      network,
+      families,
+      announces: !client,
+      clock: this.#clock,
+      log: this.#log,
+      onFound: ({ id, address }) => this.#turn((now) => this.#dht.insertNode(id, address, now)),
+    });
+    this.#localPeers.setConnected(this.state().state === 'connected');
+    await this.#localPeers.start();
   }
 
   #newKeeper(path: string): StateKeeper {
@@ -158,6 +193,7 @@ export class DhtNode implements DhtClient {
   async stop(): Promise<void> {
     this.#running = false;
     this.#wakeUp.disarm();
+    await this.#localPeers?.stop();
     await this.#closeSockets();
     const gets = [...this.#gets.values()];
     const puts = [...this.#puts.values()];
@@ -211,8 +247,12 @@ export class DhtNode implements DhtClient {
       backend: socket.backend,
       ...socket.stats(),
     }));
-    const stateFile = this.#keeper?.stats();
-    return { ...this.#dht.stats(), datagrams: sockets, stateFile };
+    return {
+      ...this.#dht.stats(),
+      datagrams: sockets,
+      stateFile: this.#keeper?.stats(),
+      localPeers: this.#localPeers?.stats(),
+    };
   }
 
   // ---- DhtClient
@@ -328,6 +368,7 @@ export class DhtNode implements DhtClient {
       case 'state': {
         const { state, peers4, peers6 } = event;
         this.#log.info(state, { peers4, peers6 });
+        this.#localPeers?.setConnected(state === 'connected');
         this.#options.onState?.({ state, peers4, peers6 });
         break;
       }
