@@ -1,9 +1,12 @@
+import { join } from 'node:path';
+import { openPrivateFolder } from './base/store.ts';
 import { VERSION } from './base/version.ts';
 import type { Config } from './config/config.ts';
 import type { StatusResult } from './control/protocol.ts';
 import { ControlServer } from './control/server.ts';
 import type { DhtState } from './dht/events.ts';
 import { INFOHASH_BYTES, InfoHash } from './dht/infohash.ts';
+import { savedNodeId } from './dht/state-keeper.ts';
 import { DhtNode } from './dht/udp.ts';
 import { DhtDesk } from './dht-desk.ts';
 import { dhtSettings } from './dht-settings.ts';
@@ -23,13 +26,17 @@ export async function runDhtOnly(config: Config, deps: StationDeps): Promise<Sta
   const stops = new Stops(log);
   const startedAt = clock.now();
   try {
+    await openPrivateFolder(config.state);
+    // Not the file of a station that uses the same folder: two nodes must not have one id.
+    const stateFile = join(config.state, 'dht-only.state');
     const desk = new DhtDesk();
     let dhtState: DhtState = { state: 'disconnected', peers4: 0, peers6: 0 };
     const verifier = new SignatureVerifier();
     const dht = new DhtNode({
-      id: new InfoHash(random.bytes(INFOHASH_BYTES)),
+      id: (await savedNodeId(stateFile)) ?? new InfoHash(random.bytes(INFOHASH_BYTES)),
       ...dhtSettings(config),
       policy: createValuePolicy(verifier),
+      stateFile,
       onState: (state) => {
         dhtState = state;
         control.broadcast({ type: 'dht.state', ...state });

@@ -53,6 +53,8 @@ export interface DhtConfig {
   readonly bootstrap: readonly HostPort[];
   /** false: queries are answered however many come. */
   readonly rateLimit: boolean;
+  /** true: find nodes of the local network by multicast, and be found. */
+  readonly peerDiscovery: boolean;
 }
 
 export interface AudioConfig {
@@ -220,6 +222,7 @@ function toConfig(settings: Settings, environment: Environment): Config {
       network: dht.network,
       bootstrap: dht.bootstrap.map((text) => parseHostPort(text, DEFAULT_DHT_PORT)),
       rateLimit: dht.rate_limit === 'on',
+      peerDiscovery: dht.peer_discovery === 'on',
     },
     audio: {
       device: audio.device ?? 'null',

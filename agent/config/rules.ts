@@ -13,6 +13,10 @@ export function isLoopbackHost(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(host);
 }
 
+function isLoopbackIp(ip: string): boolean {
+  return isLoopbackHost(isIP(ip) === 6 ? `[${ip}]` : ip);
+}
+
 export function brokenRules(settings: Settings): RuleProblem[] {
   return [
     ...dhtRules(settings),
@@ -25,6 +29,13 @@ export function brokenRules(settings: Settings): RuleProblem[] {
 function* dhtRules({ dht }: Settings): Generator<RuleProblem> {
   if (dht.bind6 !== undefined && isIP(dht.bind) === 6) {
     yield { path: ['dht', 'bind6'], reason: 'is one too many: "bind" is an IPv6 address already' };
+  }
+  const reachable = [dht.bind, dht.bind6].some((ip) => ip !== undefined && !isLoopbackIp(ip));
+  if (dht.peer_discovery === 'on' && !reachable) {
+    yield {
+      path: ['dht', 'peer_discovery'],
+      reason: `finds nobody: "bind" is ${dht.bind}, this machine alone. Write bind: 0.0.0.0 to be reached by others`,
+    };
   }
 }
 

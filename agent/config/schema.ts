@@ -181,6 +181,15 @@ export const ConfigSchema = v.pipe(
         ),
         'on',
       ),
+      peer_discovery: v.optional(
+        key(
+          v.picklist(['on', 'off']),
+          'on: find the nodes of the local network by multicast (UDP port 8888) and be found by them, without "bootstrap". ' +
+            'Needs a "bind" that they can reach.',
+          { expects: 'on or off' },
+        ),
+        'off',
+      ),
     }),
     audio: section('Sound.', {
       device: v.optional(

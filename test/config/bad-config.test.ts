@@ -71,6 +71,12 @@ const TABLE: readonly (readonly [string, string, ...string[]])[] = [
     'doorward.yaml:1:28  dht.bind6: is one too many: "bind" is an IPv6 address already',
   ],
   [
+    'peer discovery of a node that nobody can reach',
+    'dht: { peer_discovery: on }\n',
+    'doorward.yaml:1:24  dht.peer_discovery: finds nobody: "bind" is 127.0.0.1, this machine alone. ' +
+      'Write bind: 0.0.0.0 to be reached by others',
+  ],
+  [
     'a switch that is set as others are',
     'dht: { rate_limit: false }\n',
     'doorward.yaml:1:20  dht.rate_limit: must be on or off, not false',
