@@ -4,15 +4,17 @@ import type { Engine, EngineOutput } from '../base/engine.ts';
 import type { Random } from '../base/random.ts';
 import { type Family, familyOf, isMartian, type ListedNode } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
-import { type ConnectionState, type DhtEvent, type DhtState, EventQueue } from './events.ts';
+import { Connection, type FamilyState } from './connection.ts';
+import { type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import { FastPath, type FastReply } from './fast-path.ts';
 import type { InfoHash } from './infohash.ts';
-import { LIMITS, PROTOCOL } from './limits.ts';
+import { PROTOCOL } from './limits.ts';
 import { Maintenance } from './maintenance.ts';
 import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
 import type { OperationId } from './operation.ts';
 import { Operations } from './operations.ts';
+import { Republisher } from './republisher.ts';
 import { Restart } from './restart.ts';
 import { RoutingTable, type TableEntry } from './routing-table.ts';
 import { Rpc } from './rpc.ts';
@@ -47,16 +49,11 @@ export interface DhtOptions {
   readonly client?: boolean;
   /** Our address does not change: listens are renewed every 290 s, not every 20, and lost searches blame no line. */
   readonly publicStable?: boolean;
+  /** Hand values over to nodes that are closer to their keys, every 10 minutes; see also `leave`. Default false. */
+  readonly republish?: boolean;
   readonly storage?: Partial<StorageLimits>;
   /** Default true: so many queries a second and no more (opendht.md 18.1). */
   readonly rateLimit?: boolean;
-}
-
-interface FamilyState {
-  readonly table: RoutingTable;
-  readonly maintenance: Maintenance;
-  /** When a search last made us doubt all nodes. */
-  lostAt: Millis;
 }
 
 /**
@@ -82,7 +79,8 @@ export class Dht implements Engine<DhtEvent> {
   readonly #families = new Map<Family, FamilyState>();
   readonly #searches = new Map<Family, Searches>();
   readonly #operations: Operations;
-  #state: ConnectionState = 'disconnected';
+  readonly #connection: Connection;
+  readonly #republisher: Republisher;
   /** Wall clock minus monotonic clock, ms. */
   #clockOffset: Millis | undefined;
 
@@ -154,15 +152,34 @@ export class Dht implements Engine<DhtEvent> {
       policy,
     });
     this.#bootstrap = new Bootstrap(this.#rpc, this.#scheduler, {
-      isConnected: () => this.#state === 'connected',
+      isConnected: () => this.#connection.lastState === 'connected',
       onRound: () => this.#events.push({ type: 'bootstrap' }),
       // Who is near us on its side may be news to us.
       onAnswer: (node, then) => this.#families.get(node.family)?.maintenance.verify(node, then),
       onIdle: (then) => {
-        this.#updateState(then);
+        this.#connection.update(then);
         this.#stepSearches(then);
       },
     });
+    this.#connection = new Connection({
+      self: id,
+      rpc: this.#rpc,
+      events: this.#events,
+      families: this.#families,
+      searches: this.#searches,
+      bootstrap: this.#bootstrap,
+      publicStable: this.#publicStable,
+    });
+    this.#republisher = new Republisher({
+      self: id,
+      scheduler: this.#scheduler,
+      storage: this.#storage,
+      tables,
+      searches: this.#searches,
+      unixMs: (then) => this.#unixMs(then),
+      isListenedTo: (key) => this.#server.listeners.has(key) || this.#operations.isListening(key),
+    });
+    if (options.republish ?? false) this.#republisher.start(now);
     for (const [family, table] of tables) {
       const maintenance = new Maintenance(
         {
@@ -176,7 +193,7 @@ export class Dht implements Engine<DhtEvent> {
         now,
       );
       this.#searches.set(family, new Searches(this.#searchHost(family)));
-      this.#families.set(family, { table, maintenance, lostAt: Number.NEGATIVE_INFINITY });
+      this.#families.set(family, { table, maintenance });
     }
     this.#scheduleCleanUp(now);
   }
@@ -226,7 +243,7 @@ export class Dht implements Engine<DhtEvent> {
   bootstrap(addresses: readonly Address[], now: Millis): void {
     const reachable = addresses.filter((address) => this.#families.has(familyOf(address)));
     this.#bootstrap.set(reachable, now);
-    this.#updateState(now);
+    this.#connection.update(now);
   }
 
   /** Take a node for known that is said to be there, and ask it when we know few. */
@@ -237,7 +254,7 @@ export class Dht implements Engine<DhtEvent> {
     if (node === undefined || maintenance === undefined) return;
     if (node.expired) maintenance.verify(node, now);
     else maintenance.listed(node, now);
-    this.#updateState(now);
+    this.#connection.update(now);
   }
 
   // ---- restart
@@ -252,7 +269,7 @@ export class Dht implements Engine<DhtEvent> {
   /** Take nodes for known that were there before, and ask them, some at a time, while we are connected to nobody. */
   restoreNodes(nodes: readonly ListedNode[], now: Millis): void {
     this.#bootstrap.remember(this.#restart.restoreNodes(nodes, now), now);
-    this.#updateState(now);
+    this.#connection.update(now);
   }
 
   /**
@@ -325,6 +342,14 @@ export class Dht implements Engine<DhtEvent> {
     return operation;
   }
 
+  /**
+   * Before the end: hand over all that is kept for others. When that is done, or takes 5 s, a `left` event follows.
+   * A public node does so whose values shall outlive it.
+   */
+  leave(now: Millis): void {
+    this.#republisher.leave(() => this.#events.push({ type: 'left' }), now);
+  }
+
   // ---- searches
 
   #searchHost(family: Family): SearchHost {
@@ -337,10 +362,10 @@ export class Dht implements Engine<DhtEvent> {
         ? PROTOCOL.listenRefreshStableMs
         : PROTOCOL.listenRefreshMs,
       ...this.#operations.searchHost(family),
-      onFound: (now) => this.#updateState(now),
+      onFound: (now) => this.#connection.update(now),
       onTokenRefused: (node, token, now) =>
         this.#searches.get(family)?.tokenRefused(node, token, now),
-      onLost: (now) => this.#onSearchLost(family, now),
+      onLost: (now) => this.#connection.searchLost(family, now),
     };
   }
 
@@ -399,15 +424,7 @@ export class Dht implements Engine<DhtEvent> {
       search.offer(node, now);
       search.resume(now);
     }
-    this.#updateState(now);
-  }
-
-  #onSearchLost(family: Family, now: Millis): void {
-    const state = this.#families.get(family);
-    if (state === undefined || this.#publicStable) return;
-    if (now < state.lostAt + LIMITS.lostPauseMs) return;
-    state.lostAt = now;
-    this.connectivityChanged(family, now);
+    this.#connection.update(now);
   }
 
   /**
@@ -415,10 +432,7 @@ export class Dht implements Engine<DhtEvent> {
    * to be told anew (opendht.md 14, 16). Call it when an interface changed; a search that lost all its nodes does.
    */
   connectivityChanged(family: Family, now: Millis): void {
-    this.#rpc.reported[family].clear();
-    this.#rpc.giveAnotherChance(family);
-    this.#families.get(family)?.maintenance.connectivityChanged(now);
-    this.#updateState(now);
+    this.#connection.changed(family, now);
   }
 
   /** Our own address in `family` as most others see it, without port; undefined until somebody said. */
@@ -428,21 +442,12 @@ export class Dht implements Engine<DhtEvent> {
 
   #onNodeExpired(node: Node, now: Millis): void {
     for (const search of this.#searches.get(node.family) ?? []) search.nodeExpired(node, now);
-    this.#updateState(now);
+    this.#connection.update(now);
   }
 
   /** Good nodes now, and what that makes us. */
   state(now: Millis): DhtState {
-    const of = (family: Family) =>
-      this.#families.get(family)?.table.count(now) ?? { good: 0, dubious: 0 };
-    const [v4, v6] = [of(4), of(6)];
-    const state: ConnectionState =
-      v4.good + v6.good > 0
-        ? 'connected'
-        : v4.dubious + v6.dubious > 0 || this.#bootstrap.isPending
-          ? 'connecting'
-          : 'disconnected';
-    return { state, peers4: v4.good, peers6: v6.good };
+    return this.#connection.state(now);
   }
 
   /** The routing tables: IPv4 first, by bucket. */
@@ -452,31 +457,13 @@ export class Dht implements Engine<DhtEvent> {
     ]);
   }
 
-  #updateState(now: Millis): void {
-    const current = this.state(now);
-    const before = this.#state;
-    if (current.state === before) return;
-    this.#state = current.state;
-    this.#events.push({ type: 'state', ...current });
-    if (current.state === 'connected') this.#findNeighbours(now);
-    else if (before === 'connected') this.#bootstrap.restart(now);
-  }
-
-  /** Newly connected: get to know the nodes around us, and make ourselves known to them. */
-  #findNeighbours(now: Millis): void {
-    for (const searches of this.#searches.values()) {
-      searches.open(this.id, now)?.find(now);
-      for (const search of searches) search.resume(now);
-    }
-  }
-
   #scheduleCleanUp(now: Millis): void {
     const [least, most] = PROTOCOL.cleanupMs;
     const pause = least + this.#random.fraction() * (most - least);
     this.#scheduler.schedule(now + pause, (then) => {
       this.#server.listeners.sweep(then);
       for (const searches of this.#searches.values()) searches.sweep(then);
-      this.#updateState(then);
+      this.#connection.update(then);
       this.#scheduleCleanUp(then);
     });
   }
@@ -486,7 +473,7 @@ export class Dht implements Engine<DhtEvent> {
     const [searches4, searches6] = [this.#searches.get(4), this.#searches.get(6)];
     const { 4: reported4, 6: reported6 } = this.#rpc.reported;
     return {
-      state: this.#state,
+      state: this.#connection.lastState,
       reportedAddresses4: reported4.size,
       reportedAddresses6: reported6.size,
       jobs: this.#scheduler.size,
@@ -496,6 +483,7 @@ export class Dht implements Engine<DhtEvent> {
       searches6: searches6?.size ?? 0,
       searchesRefused: (searches4?.refused ?? 0) + (searches6?.refused ?? 0),
       ...this.#operations.stats(),
+      ...this.#republisher.stats(),
       answeredFast: this.#fastPath.answered,
       rpc: this.#rpc.stats(),
       server: this.#server.stats(),

@@ -41,6 +41,8 @@ export type DhtEvent =
   /** Once for each ping, with the id of who answered it, if anybody did. */
   | { readonly type: 'ping.done'; readonly operation: OperationId; readonly answer?: PingAnswer }
   | ({ readonly type: 'state' } & DhtState)
+  /** All that could be handed over before the end was: see `Dht.leave`. */
+  | { readonly type: 'left' }
   /** Still nobody there: names of bootstrap nodes should be resolved again. */
   | { readonly type: 'bootstrap' };
 

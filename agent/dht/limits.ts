@@ -58,6 +58,9 @@ export const PROTOCOL = {
   /** Pauses of peer discovery while nobody is there: doubled from the one to the other. */
   discoveryFirstMs: 10 * SECOND,
   discoveryMaxMs: MINUTE,
+  /** Between two rounds of handing over what others are closer to, and the least life that is worth it. */
+  republishMs: 10 * MINUTE,
+  republishLeastLifeMs: 10 * MINUTE,
   /** A search is lost when that many of its closest nodes, or all, are gone. */
   badNodesInRow: 25,
   /** The same as `listenRefreshMs` for a node whose address does not change: 5 min less 10 s. */
@@ -149,6 +152,14 @@ export const LIMITS = {
   stateBytesPerSave: 2 ** 20,
   /** Nodes of the state file that are pinged in one round while we are connected to nobody. */
   rememberedPings: 8,
+
+  /** Values that are handed over in one round, and at a time: each goes to eight nodes. */
+  republishValues: 1024,
+  republishAtOnce: 16,
+  /** A value is forgotten here when that many others took it: half of those that should hold it. */
+  republishAcks: 4,
+  /** A node that leaves hands over for so long; a service manager does not wait for ever. */
+  leaveMs: 5 * SECOND,
 
   /** Packed values in one reply: a get carries no token, so its answer must not be a flood at a forged address. */
   replyBytes: 256 * 2 ** 10,

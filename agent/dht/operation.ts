@@ -67,9 +67,21 @@ export class GetOperation {
   }
 }
 
+export interface PutOptions {
+  readonly key: InfoHash;
+  readonly value: Value;
+  readonly permanent: boolean;
+  /** Unix seconds, when the wall clock is known. */
+  readonly created: number | undefined;
+  readonly families: Iterable<Family>;
+  /** One more storing node acknowledged. */
+  readonly onStored: () => void;
+  /** The first round is over in every family. Once for each put. */
+  readonly onDone: (acknowledged: number, now: Millis) => void;
+}
+
 /** Store a value at the closest nodes; again and again when it is permanent. */
 export class PutOperation {
-  readonly id: OperationId;
   readonly key: InfoHash;
   readonly value: Value;
   readonly packed: Uint8Array;
@@ -79,27 +91,37 @@ export class PutOperation {
   readonly startedAt: Millis;
   readonly lifetimeMs: Millis;
   /** Families whose first round is not done yet. */
-  readonly open: Set<Family>;
-  acknowledged = 0;
+  readonly #open: Set<Family>;
+  readonly #onStored: () => void;
+  readonly #onDone: (acknowledged: number, now: Millis) => void;
+  #acknowledged = 0;
 
-  constructor(
-    id: OperationId,
-    key: InfoHash,
-    value: Value,
-    permanent: boolean,
-    created: number | undefined,
-    families: Iterable<Family>,
-    now: Millis,
-  ) {
-    this.id = id;
-    this.key = key;
-    this.value = value;
-    this.packed = packValue(value);
-    this.permanent = permanent;
-    this.created = permanent ? undefined : created;
-    this.open = new Set(families);
+  constructor(options: PutOptions, now: Millis) {
+    this.key = options.key;
+    this.value = options.value;
+    this.packed = packValue(options.value);
+    this.permanent = options.permanent;
+    this.created = options.permanent ? undefined : options.created;
     this.startedAt = now;
-    this.lifetimeMs = lifetimeMs(value);
+    this.lifetimeMs = lifetimeMs(options.value);
+    this.#open = new Set(options.families);
+    this.#onStored = options.onStored;
+    this.#onDone = options.onDone;
+  }
+
+  stored(): void {
+    this.#acknowledged++;
+    this.#onStored();
+  }
+
+  /** The first round in `family` is over. */
+  done(family: Family, now: Millis): void {
+    if (this.#open.delete(family) && this.#open.size === 0) this.#onDone(this.#acknowledged, now);
+  }
+
+  /** No family is waited for any more. */
+  end(now: Millis): void {
+    for (const family of [...this.#open]) this.done(family, now);
   }
 }
 

@@ -102,18 +102,25 @@ export class Operations {
 
   /** @see Dht.put */
   put(key: InfoHash, value: Value, permanent: boolean, now: Millis): OperationId {
+    const id = ++this.#lastId;
     const unixMs = this.#unixMs(now);
     const put = new PutOperation(
-      ++this.#lastId,
-      key,
-      value.id === 0n ? { ...value, id: this.#newValueId() } : value,
-      permanent,
-      unixMs === undefined ? undefined : Math.floor(unixMs / 1000),
-      this.#searches.keys(),
+      {
+        key,
+        value: value.id === 0n ? { ...value, id: this.#newValueId() } : value,
+        permanent,
+        created: unixMs === undefined ? undefined : Math.floor(unixMs / 1000),
+        families: this.#searches.keys(),
+        onStored: () => this.#events.push({ type: 'put.stored', operation: id }),
+        onDone: (acknowledged) => {
+          if (!permanent) this.#puts.delete(id);
+          this.#events.push({ type: 'put.done', operation: id, acknowledged });
+        },
+      },
       now,
     );
     this.cancelPut(key, put.value.id, now);
-    this.#puts.set(put.id, put);
+    this.#puts.set(id, put);
     // A sender that does not keep to the limit loses its neighbours: they never answer (opendht.md 6.4).
     const fits =
       this.#isAdmitted() &&
@@ -122,11 +129,11 @@ export class Operations {
     if (fits) this.#storeOwn(put, now);
     for (const [family, searches] of this.#searches) {
       const search = fits ? searches.open(key, now) : undefined;
-      if (search === undefined) this.#putDone(put, family);
+      if (search === undefined) put.done(family, now);
       else search.addPut(put, now);
     }
-    if (!fits) this.#puts.delete(put.id);
-    return put.id;
+    if (!fits) this.#puts.delete(id);
+    return id;
   }
 
   #newValueId(): bigint {
@@ -143,10 +150,10 @@ export class Operations {
 
   /** @see Dht.cancelPut */
   cancelPut(key: InfoHash, valueId: bigint, now: Millis): void {
-    for (const put of this.#puts.values()) {
+    for (const [id, put] of this.#puts) {
       if (!put.permanent || put.value.id !== valueId || !put.key.equals(key)) continue;
-      for (const family of [...put.open]) this.#putDone(put, family);
-      this.#puts.delete(put.id);
+      put.end(now);
+      this.#puts.delete(id);
       for (const searches of this.#searches.values()) searches.get(key)?.removePut(put);
       const stored = this.#storage.find(key, valueId);
       if (stored !== undefined && stored.source === undefined)
@@ -194,11 +201,8 @@ export class Operations {
       closeSocket: (sid) => this.#listens.closeSocket(sid),
       onValues: (get, values) => this.#reportGot(get, values),
       onGetDone: (get) => this.#getDone(get, family),
-      onStored: (put) => {
-        put.acknowledged++;
-        this.#events.push({ type: 'put.stored', operation: put.id });
-      },
-      onPutDone: (put) => this.#putDone(put, family),
+      onStored: (put) => put.stored(),
+      onPutDone: (put, now) => put.done(family, now),
     };
   }
 
@@ -212,13 +216,6 @@ export class Operations {
     get.open.delete(family);
     if (get.open.size > 0 || !this.#gets.delete(get.id)) return;
     this.#events.push({ type: 'get.done', operation: get.id });
-  }
-
-  #putDone(put: PutOperation, family: Family): void {
-    if (!put.open.delete(family) || put.open.size > 0) return;
-    if (!put.permanent) this.#puts.delete(put.id);
-    const { id, acknowledged } = put;
-    this.#events.push({ type: 'put.done', operation: id, acknowledged });
   }
 
   /** Is somebody in the program listening on `key`? */

@@ -245,7 +245,7 @@ export class Server {
   #store(key: InfoHash, value: Value, age: Millis, from: Address, now: Millis): boolean {
     const same = this.#storage.same(key, value);
     if (same !== undefined) {
-      this.#storage.refresh(same, now);
+      this.#storage.refresh(same, age, now);
       return true;
     }
     const expiresAt = now - age + lifetimeMs(value);
@@ -272,7 +272,7 @@ export class Server {
     }
     // A known key is enough for a positive answer, whether it holds that value or not.
     const stored = this.#storage.find(key, valueId);
-    if (stored !== undefined) this.#storage.refresh(stored, now);
+    if (stored !== undefined) this.#storage.refresh(stored, 0, now);
     this.#rpc.reply(from, message.tid, { valueId }, now);
   }
 

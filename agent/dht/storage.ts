@@ -136,9 +136,12 @@ export class Storage {
     return true;
   }
 
-  /** Let it live its lifetime from now on. */
-  refresh(stored: StoredValue, now: Millis): void {
-    stored.expiresAt = Math.max(stored.expiresAt, now + lifetimeMs(stored.value));
+  /**
+   * Let it live its lifetime anew.
+   * @param age of the value by its creation time: one that was handed around does not live for ever
+   */
+  refresh(stored: StoredValue, age: Millis, now: Millis): void {
+    stored.expiresAt = Math.max(stored.expiresAt, now - age + lifetimeMs(stored.value));
     if (stored.source !== undefined) this.changes++;
     this.#onChange('refreshed', stored, now);
   }
@@ -148,6 +151,11 @@ export class Storage {
     stored.expiresAt = expiresAt;
     stored.job?.cancel();
     this.#watch(stored);
+  }
+
+  /** It is elsewhere now, and nobody here is told of its end. */
+  forget(stored: StoredValue): void {
+    this.#remove(stored);
   }
 
   /** What is kept for others, those of one key one after the other. */

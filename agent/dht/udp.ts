@@ -71,6 +71,8 @@ export class DhtNode implements DhtClient {
   #batchNow: Millis | undefined;
   #bootstrapped: readonly Address[] = [];
   #running = false;
+  #leaving: Promise<void> | undefined;
+  #onLeft: (() => void) | undefined;
 
   constructor(options: DhtNodeOptions) {
     this.#options = options;
@@ -189,8 +191,18 @@ export class DhtNode implements DhtClient {
     }
   }
 
-  /** Close the sockets and save the state. What is still under way ends now: gets are done, puts have what they have. Idempotent. */
+  /**
+   * Close the sockets and save the state; with `republish` hand over what is kept for others first, which takes up to 5 s. What is still
+   * under way ends now: gets are done, puts have what they have. Idempotent.
+   */
   async stop(): Promise<void> {
+    if (this.#running && (this.#options.republish ?? false)) {
+      this.#leaving ??= new Promise((resolve) => {
+        this.#onLeft = resolve;
+        this.#turn((now) => this.#dht.leave(now));
+      });
+      await this.#leaving;
+    }
     this.#running = false;
     this.#wakeUp.disarm();
     await this.#localPeers?.stop();
@@ -372,6 +384,9 @@ export class DhtNode implements DhtClient {
         this.#options.onState?.({ state, peers4, peers6 });
         break;
       }
+      case 'left':
+        this.#onLeft?.();
+        break;
       case 'bootstrap':
         void this.#resolveBootstrap();
         break;

@@ -174,7 +174,7 @@ describe('storage', () => {
     storage.put(key, plainValue(1n, 'a'), 1, 1000, 0);
     storage.put(key, plainValue(2n, 'b'), 1, 1000, 0);
     const second = storage.find(key, 2n);
-    if (second !== undefined) storage.refresh(second, 500);
+    if (second !== undefined) storage.refresh(second, 0, 500);
     scheduler.runDue(1000);
     expect(expired).toEqual([1n]);
     scheduler.runDue(600_499);

@@ -46,6 +46,8 @@ export class SimNode {
   readonly addresses: readonly Address[];
   readonly nat: Nat | undefined;
   alive = true;
+  /** It handed over what it kept, see `Dht.leave`. */
+  hasLeft = false;
   /** The wake-up of its timer that counts; earlier plans are void. */
   wakeAt: Millis = Number.POSITIVE_INFINITY;
   readonly #events = new Map<OperationId, DhtEvent[]>();
@@ -104,6 +106,7 @@ export class SimNode {
   }
 
   record(event: DhtEvent): void {
+    if (event.type === 'left') this.hasLeft = true;
     if (!('operation' in event)) return;
     const events = this.#events.get(event.operation);
     if (events === undefined) this.#events.set(event.operation, [event]);
