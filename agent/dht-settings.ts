@@ -6,7 +6,7 @@ export function dhtSettings({
   dht,
 }: Config): Pick<
   DhtNodeOptions,
-  'network' | 'bind' | 'port' | 'bootstrap' | 'rateLimit' | 'peerDiscovery'
+  'network' | 'bind' | 'port' | 'bootstrap' | 'rateLimit' | 'peerDiscovery' | 'client'
 > {
   return {
     network: dht.network,
@@ -15,5 +15,6 @@ export function dhtSettings({
     bootstrap: dht.bootstrap,
     rateLimit: dht.rateLimit,
     peerDiscovery: dht.peerDiscovery,
+    client: dht.client,
   };
 }

@@ -190,6 +190,15 @@ export const ConfigSchema = v.pipe(
         ),
         'off',
       ),
+      client: v.optional(
+        key(
+          v.picklist(['on', 'off']),
+          'on: only use the network: other nodes are asked not to count on this one, for devices that come and go or whose ' +
+            'line is dear. off: be a full node of it.',
+          { expects: 'on or off' },
+        ),
+        'off',
+      ),
     }),
     audio: section('Sound.', {
       device: v.optional(

@@ -15,6 +15,7 @@ describe('the configuration in effect', () => {
         bootstrap: [],
         rateLimit: true,
         peerDiscovery: false,
+        client: false,
       },
       audio: { device: 'alsa', card: 'default' },
       mqtt: { enabled: true, embedded: true, url: 'mqtt://127.0.0.1:1883', base: 'doorward' },
@@ -87,6 +88,13 @@ contacts:
   test('reads the word null as the null device', async () => {
     expect((await loadGood('audio: { device: null }')).audio.device).toBe('null');
     expect((await loadGood('audio: { device: "null" }')).audio.device).toBe('null');
+  });
+
+  test('reads the switches of the DHT, and a second address', async () => {
+    const { dht } = await loadGood('dht: { bind6: "::", rate_limit: off, client: on }', {
+      settings: ['dht.bind=0.0.0.0'],
+    });
+    expect(dht).toMatchObject({ bind: '0.0.0.0', bind6: '::', rateLimit: false, client: true });
   });
 
   test('gives default ports to servers', async () => {
