@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,6 +16,7 @@ import { SecureDht } from '../../agent/identity/secure-dht.ts';
 import { SignatureVerifier } from '../../agent/identity/signature.ts';
 import { createValuePolicy } from '../../agent/identity/value-policy.ts';
 import { fixtureIdentity, fixtureKey, vector } from '../identity/fixtures.ts';
+import { DhtnodeConsole } from '../peers/opendht/programs.ts';
 import { Workshop, waitFor } from './harness.ts';
 
 const STORE_PORT = 46_110;
@@ -28,35 +27,11 @@ const alice = vector('keys').keys.alice;
 /** Alice's certificate was issued by carol's key: to us that is her account. */
 const aliceAccount: string = vector('keys').keys.carol.key_id;
 
-/** `dhtnode` with its console and alice's identity. */
-class Console {
-  readonly #child: ChildProcess;
-  output = '';
-
-  constructor(args: readonly string[]) {
-    this.#child = spawn('stdbuf', ['-oL', 'dhtnode', ...args]);
-    this.#child.stdout?.on('data', (chunk: Buffer) => {
-      this.output += chunk.toString();
-    });
-  }
-
-  async command(line: string, answer: RegExp): Promise<RegExpExecArray> {
-    const from = this.output.length;
-    this.#child.stdin?.write(`${line}\n`);
-    return waitFor(line, () => answer.exec(this.output.slice(from)) ?? undefined, 20_000);
-  }
-
-  async close(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await once(this.#child, 'close');
-  }
-}
-
 describe('a station among dhtnodes', () => {
   let workshop: Workshop;
   let node: DhtNode;
   let station: SecureDht;
-  let reference: Console;
+  let reference: DhtnodeConsole;
   const verifier = new SignatureVerifier();
 
   beforeAll(async () => {
@@ -73,7 +48,13 @@ describe('a station among dhtnodes', () => {
       chains['alice (issued by the vector authority, key carol)'].pem_chain,
     );
     const identity = ['--privkey', files.key, '--certificate', files.chain];
-    reference = new Console(['-p', `${ALICE_PORT}`, '-b', `127.0.0.1:${STORE_PORT}`, ...identity]);
+    reference = new DhtnodeConsole([
+      '-p',
+      `${ALICE_PORT}`,
+      '-b',
+      `127.0.0.1:${STORE_PORT}`,
+      ...identity,
+    ]);
     await reference.command('', /running on port/);
 
     node = new DhtNode({
@@ -103,7 +84,7 @@ describe('a station among dhtnodes', () => {
 
   afterAll(async () => {
     station.close();
-    await Promise.all([node.stop(), reference.close()]);
+    await Promise.all([node.stop(), reference.kill()]);
     await workshop.close();
   });
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** Real OpenDHT programs as child processes for the interop tests. Each is ended by its own id. */
@@ -26,6 +27,37 @@ function programOf(process: ChildProcess): Program {
 export function startDhtnode(port: number, bootstrap?: string): Program {
   const more = bootstrap === undefined ? [] : ['-b', bootstrap];
   return programOf(spawn('dhtnode', ['-s', '-p', String(port), ...more], { stdio: 'ignore' }));
+}
+
+/** A `dhtnode` with its console, for what it signs and encrypts: the identity is in its arguments. */
+export class DhtnodeConsole {
+  readonly #program: Program;
+  output = '';
+
+  constructor(args: readonly string[]) {
+    const process = spawn('stdbuf', ['-oL', 'dhtnode', ...args]);
+    process.stdout.on('data', (chunk: Buffer) => {
+      this.output += chunk.toString();
+    });
+    this.#program = programOf(process);
+  }
+
+  /** Type `line`, and wait until `answer` has been printed after it. */
+  async command(line: string, answer: RegExp): Promise<RegExpExecArray> {
+    const from = this.output.length;
+    this.#program.process.stdin?.write(`${line}\n`);
+    const end = performance.now() + 20_000;
+    while (performance.now() < end) {
+      const found = answer.exec(this.output.slice(from));
+      if (found !== null) return found;
+      await sleep(25);
+    }
+    throw new Error(`dhtnode: no ${answer} after "${line}"`);
+  }
+
+  kill(): Promise<void> {
+    return this.#program.kill();
+  }
 }
 
 export const CONFORMANCE = fileURLToPath(new URL('conformance.py', import.meta.url));
