@@ -22,21 +22,20 @@ import { Stops } from './stops.ts';
  * @throws {AgentError} see `RunStation`
  */
 export async function runDhtOnly(config: Config, deps: StationDeps): Promise<Station> {
-  const { clock, random, logger: log, systemd } = deps;
+  const { clock, random, logger: log, systemd, isForOneCommand } = deps;
   const stops = new Stops(log);
   const startedAt = clock.now();
   try {
-    await openPrivateFolder(config.state);
-    // Not the file of a station that uses the same folder: two nodes must not have one id.
-    const stateFile = join(config.state, 'dht-only.state');
     const desk = new DhtDesk();
     let dhtState: DhtState = { state: 'disconnected', peers4: 0, peers6: 0 };
     const verifier = new SignatureVerifier();
+    const stateFile = isForOneCommand ? undefined : await openState(config);
+    const savedId = stateFile === undefined ? undefined : await savedNodeId(stateFile);
     const dht = new DhtNode({
-      id: (await savedNodeId(stateFile)) ?? new InfoHash(random.bytes(INFOHASH_BYTES)),
+      id: savedId ?? new InfoHash(random.bytes(INFOHASH_BYTES)),
       ...dhtSettings(config),
+      ...(stateFile !== undefined && { stateFile }),
       policy: createValuePolicy(verifier),
-      stateFile,
       onState: (state) => {
         dhtState = state;
         control.broadcast({ type: 'dht.state', ...state });
@@ -97,4 +96,11 @@ export async function runDhtOnly(config: Config, deps: StationDeps): Promise<Sta
     await stops.run();
     throw error;
   }
+}
+
+/** @returns the path of the state file, in a folder that can be written. @throws {AgentError} `store-unusable` */
+async function openState({ state }: Config): Promise<string> {
+  await openPrivateFolder(state);
+  // Not the file of a station that uses the same folder: two nodes must not have one id.
+  return join(state, 'dht-only.state');
 }

@@ -119,6 +119,7 @@ async function run(args: RunArguments, assemblies: Assemblies): Promise<ExitCode
     random: systemRandom,
     logger,
     systemd: systemdNotifier(environment, process.pid, (sentence) => logger.warn(sentence)),
+    isForOneCommand: args.tied,
     onProgress: (sentence) => {
       if (!args.quiet) process.stderr.write(`${sentence}\n`);
     },

@@ -10,6 +10,8 @@ export interface StationDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly systemd: SystemdNotifier;
+  /** It ends with the command that started it. */
+  readonly isForOneCommand: boolean;
   /** One sentence for the person who waits for the first start: making keys takes minutes on a small board. */
   readonly onProgress: (sentence: string) => void;
 }

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -294,13 +294,18 @@ describe('a node of the DHT alone', () => {
     const whole = station.memory.rss_bytes;
     console.log(`resident: --dht-only ${mb(rss_bytes)}, whole station ${mb(whole)}`);
     expect(rss_bytes).toBeLessThan(whole);
-    expect(existsSync(join(workshop.folder, 'small'))).toBe(false);
     expect(await doorward('small', 'contact', 'list')).toMatchObject({ code: 3 });
     const began = performance.now();
     program.child.kill('SIGTERM');
     expect(await program.exited).toBe(0);
     expect(performance.now() - began).toBeLessThan(2000);
     expect(existsSync(join(workshop.folder, 'small.sock'))).toBe(false);
+    // What it knew, and under which id.
+    expect(readdirSync(join(workshop.folder, 'small'))).toEqual(['dht-only.state']);
+    await start('small', '--dht-only');
+    const [again] = await json('small', 'status');
+    expect(again.dht.id).toBe(status.dht.id);
+    expect(again.pid).not.toBe(status.pid);
   });
 
   test('listens on both families, in two tables', async () => {

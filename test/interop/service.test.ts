@@ -52,14 +52,14 @@ afterAll(() => workshop.close());
 
 let count = 0;
 
-async function startService(): Promise<void> {
+async function startService(...options: string[]): Promise<void> {
   const socket = join(workshop.folder, `notify-${count++}`);
   systemd = workshop.start('python3', ['-c', RECEIVER, socket]);
   await waitFor('the socket', () => systemd.output.includes('bound'));
   const settings = [`dht.port=${PORT}`, 'mqtt.enabled=false', 'audio.device=tone'];
   station = workshop.start(
     process.execPath,
-    [main, 'run', ...settings.flatMap((setting) => ['--set', setting])],
+    [main, 'run', ...options, ...settings.flatMap((setting) => ['--set', setting])],
     {
       ...env,
       NOTIFY_SOCKET: socket,
@@ -76,9 +76,11 @@ afterEach(async () => {
 });
 
 /** Everything that systemd was told, in the order that sd_notify(3) asks for. */
-function expectWholeLife(): void {
+function expectWholeLife(
+  status = /^READY=1\nSTATUS=station [0-9a-f]{8}\S*, DHT 127\.0\.0\.1:48020$/,
+) {
   const [first, ...rest] = told();
-  expect(first).toMatch(/^READY=1\nSTATUS=station [0-9a-f]{8}\S*, DHT 127\.0\.0\.1:48020$/);
+  expect(first).toMatch(status);
   expect(rest.at(-1)).toBe('STOPPING=1');
   expect(new Set(rest.slice(0, -1))).toEqual(new Set(['WATCHDOG=1']));
 }
@@ -95,6 +97,17 @@ describe('the service', () => {
     expect(await station.exited).toBe(0);
     await waitFor('STOPPING=1', () => told().at(-1) === 'STOPPING=1');
     expectWholeLife();
+  });
+
+  test('as a node of the DHT alone does the same', async () => {
+    await startService('--dht-only');
+    const before = fed();
+    await sleep(3 * WATCHDOG_MS);
+    expect(fed() - before).toBeGreaterThanOrEqual(4);
+    station.child.kill('SIGTERM');
+    expect(await station.exited).toBe(0);
+    await waitFor('STOPPING=1', () => told().at(-1) === 'STOPPING=1');
+    expectWholeLife(/^READY=1\nSTATUS=DHT node [0-9a-f]{40}, 127\.0\.0\.1:48020$/);
   });
 
   test('lives on in a call, stops in one, and writes a log for the journal', async () => {
