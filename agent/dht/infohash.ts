@@ -19,11 +19,11 @@ export class InfoHash {
 
   /** SHA-1 of the bytes, or of the text's UTF-8. */
   static of(input: string | Uint8Array): InfoHash {
-    return new InfoHash(
-      createHash('sha1')
-        .update(typeof input === 'string' ? utf8(input) : input)
-        .digest(),
-    );
+    const digest = createHash('sha1')
+      .update(typeof input === 'string' ? utf8(input) : input)
+      .digest();
+    // `slice` of a Buffer does not copy: whoever made another id of this one would change it.
+    return new InfoHash(new Uint8Array(digest));
   }
 
   /** @throws {DecodeError} unless `text` is exactly 40 hex digits */

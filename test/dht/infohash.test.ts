@@ -14,6 +14,13 @@ test('hashes of texts are those of the reference', () => {
   expect(InfoHash.of(`node:${keyId}`).hex).toBe(nodeId);
 });
 
+test('a hash is not changed by what is made of its copy', () => {
+  const hash = InfoHash.of('node');
+  const { hex } = hash;
+  hash.bytes.slice().fill(0);
+  expect(new InfoHash(hash.bytes).hex).toBe(hex);
+});
+
 test('hashes that are equal have one key in maps, others have others', () => {
   const [a, b, c] = ['x', 'x', 'y'].map((text) => InfoHash.of(text));
   expect(a?.key).toBe(b?.key);
