@@ -8,6 +8,7 @@ import { sealValue } from '../../agent/identity/envelope.ts';
 import { openIdentity } from '../../agent/identity/keystore.ts';
 import { randomValueId } from '../../agent/identity/value-id.ts';
 import { type Program, type StationHandle, sleep, Workshop, waitFor } from '../interop/harness.ts';
+import { type Memory, memoryOf } from './lib/process.ts';
 
 /**
  * Two stations, two real DHT nodes and a real broker on loopback: time to ready, call set-up, memory and CPU idle and in a
@@ -22,20 +23,6 @@ const CALLS = 10;
 const CALL_GAP_MS = 3_000;
 const IDLE_S = 20;
 const TALK_S = 15;
-
-interface Memory {
-  readonly rssMb: number;
-  readonly privateMb: number;
-}
-
-function memoryOf(pid: number): Memory {
-  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-  const mb = (field: string) => {
-    const match = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(rollup);
-    return Number(match?.[1] ?? Number.NaN) / 1024;
-  };
-  return { rssMb: mb('Rss'), privateMb: mb('Private_Clean') + mb('Private_Dirty') };
-}
 
 /** Seconds on a processor so far, all threads: the scheduler's own nanoseconds, as ticks of 10 ms are too coarse for idling. */
 function cpuOf(pid: number): number {
