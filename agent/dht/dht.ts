@@ -471,17 +471,17 @@ export class Dht implements Engine<DhtEvent> {
   /** Sizes against their caps, and counters. */
   stats() {
     const [searches4, searches6] = [this.#searches.get(4), this.#searches.get(6)];
-    const { 4: reported4, 6: reported6 } = this.#rpc.reported;
     return {
       state: this.#connection.lastState,
-      reportedAddresses4: reported4.size,
-      reportedAddresses6: reported6.size,
+      events: this.#events.size,
+      eventsDropped: this.#events.dropped,
       jobs: this.#scheduler.size,
       buckets4: this.#families.get(4)?.table.buckets.length ?? 0,
       buckets6: this.#families.get(6)?.table.buckets.length ?? 0,
       searches4: searches4?.size ?? 0,
       searches6: searches6?.size ?? 0,
       searchesRefused: (searches4?.refused ?? 0) + (searches6?.refused ?? 0),
+      searchesDropped: (searches4?.dropped ?? 0) + (searches6?.dropped ?? 0),
       ...this.#operations.stats(),
       ...this.#republisher.stats(),
       answeredFast: this.#fastPath.answered,

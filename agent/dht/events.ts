@@ -1,5 +1,6 @@
 import type { Millis } from '../base/clock.ts';
 import type { InfoHash } from './infohash.ts';
+import { LIMITS } from './limits.ts';
 import type { OperationId } from './operation.ts';
 import type { Value } from './value.ts';
 
@@ -46,13 +47,22 @@ export type DhtEvent =
   /** Still nobody there: names of bootstrap nodes should be resolved again. */
   | { readonly type: 'bootstrap' };
 
-/** Events on their way to the program, in order. */
+/**
+ * Events on their way to the program, in order. One that does not fetch them loses values and acknowledgements beyond a
+ * bound, yet hears of every end: of those there is one for each operation.
+ */
 export class EventQueue {
   #events: DhtEvent[] = [];
   #next = 0;
+  dropped = 0;
+
+  get size(): number {
+    return this.#events.length - this.#next;
+  }
 
   push(event: DhtEvent): void {
-    this.#events.push(event);
+    if (this.size >= LIMITS.events && !isEnd(event)) this.dropped++;
+    else this.#events.push(event);
   }
 
   shift(): DhtEvent | undefined {
@@ -73,4 +83,8 @@ export class EventQueue {
       .filter((event) => !('operation' in event) || event.operation !== operation);
     this.#next = 0;
   }
+}
+
+function isEnd({ type }: DhtEvent): boolean {
+  return type === 'get.done' || type === 'put.done' || type === 'ping.done' || type === 'left';
 }

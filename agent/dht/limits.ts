@@ -85,8 +85,21 @@ export const LIMITS = {
   giversPerValue: 2,
   /** A node that has more values than fit into a reply is asked for them one by one for so long. */
   restPatienceMs: 60 * SECOND,
+  /** Bytes of values that all listens remember, beside their gets: a value told of twice is the price of a smaller one. */
+  heardBytes: 8 * 2 ** 20,
+  /** Storing nodes that one heard value is expected of: four at a time, and those that came and went in its lifetime. */
+  holdersPerValue: 32,
+  /** Where pushes may come in: four nodes for each of a quarter of all operations. */
+  sockets: 4096,
+  /** Listens that nobody wants any more and that go on for a minute. */
+  lingeringListens: 256,
   /** Contents under one value id: more than one only by forgery. */
   variantsPerValue: 8,
+  /** Events that wait for the program, and datagrams that wait for the driver: both are fetched after each turn. */
+  events: 16_384,
+  outputs: 16_384,
+  /** A query with all four filters and a user type of 400 bytes. */
+  queryBytes: 512,
   /** Requests under way. */
   requests: 4096,
   /** Bytes in requests under way, values counted once however many listeners they go to. */

@@ -3,14 +3,30 @@ import type { Millis } from '../base/clock.ts';
 import { LIMITS } from './limits.ts';
 import type { Node } from './node.ts';
 import type { PlainValue, Value } from './value.ts';
-import { sameValue } from './value-codec.ts';
+import { contentKey, packValue } from './value-codec.ts';
 import { lifetimeMs } from './value-types.ts';
 
 /** Who keeps a value: a storing node, or our own storage. */
 export type Holder = Node | 'self';
 
+/** What keeping one value costs beside its bytes, roughly. */
+const VALUE_OVERHEAD = 400;
+
+/** What all listens of a node remember together. */
+export interface Heard {
+  bytes: number;
+  /** Values that were forgotten before their end, for want of place: told of again when they are heard again. */
+  evicted: number;
+  /** Storing nodes that a value is expected of no longer, because too many others have it. */
+  holdersForgotten: number;
+}
+
+export const nothingHeard = (): Heard => ({ bytes: 0, evicted: 0, holdersForgotten: 0 });
+
 interface Variant {
   readonly value: Value;
+  readonly content: string;
+  readonly bytes: number;
   /** Until when each holder has it, if it does not refresh. */
   readonly holders: Map<Holder, Millis>;
 }
@@ -24,12 +40,18 @@ interface Variant {
  */
 export class ListenCache {
   readonly #verify: (value: PlainValue) => boolean;
+  readonly #heard: Heard;
   readonly #values = new Map<bigint, Variant[]>();
   #count = 0;
-  evicted = 0;
+  #bytes = 0;
 
-  constructor(verify: (value: PlainValue) => boolean) {
+  constructor(verify: (value: PlainValue) => boolean, heard: Heard) {
     this.#verify = verify;
+    this.#heard = heard;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
   }
 
   get size(): number {
@@ -40,24 +62,45 @@ export class ListenCache {
   add(value: Value, holder: Holder, now: Millis): boolean {
     const expiresAt = now + lifetimeMs(value);
     const variants = this.#values.get(value.id) ?? [];
-    for (const variant of variants) {
-      if (sameValue(variant.value, value)) {
-        variant.holders.set(holder, expiresAt);
-        return false;
-      }
+    const content = contentKey(value);
+    const same = variants.find((variant) => variant.content === content);
+    if (same !== undefined) {
+      this.#setHolder(same, holder, expiresAt);
+      return false;
     }
     const older = variants.findIndex((variant) => versionsOfOne(variant.value, value));
     if (older >= 0) {
       if (!this.#supersedes(value, (variants[older] as Variant).value)) return false;
-      variants.splice(older, 1);
-      this.#count--;
+      this.#uncount(variants.splice(older, 1));
     }
     if (variants.length >= LIMITS.variantsPerValue) return false;
-    variants.push({ value, holders: new Map([[holder, expiresAt]]) });
+    const bytes = packValue(value).length + VALUE_OVERHEAD;
+    variants.push({ value, content, bytes, holders: new Map([[holder, expiresAt]]) });
     this.#values.set(value.id, variants);
     this.#count++;
-    this.#evict();
+    this.#weigh(bytes);
+    while (this.#count > LIMITS.valuesPerOperation) this.evictOldest();
     return true;
+  }
+
+  /** One more has it. Of too many the one whose word ends first is forgotten. */
+  #setHolder({ holders }: Variant, holder: Holder, expiresAt: Millis): void {
+    holders.set(holder, expiresAt);
+    if (holders.size <= LIMITS.holdersPerValue) return;
+    let first = holder;
+    for (const [other, at] of holders) if (at < (holders.get(first) as Millis)) first = other;
+    holders.delete(first);
+    this.#heard.holdersForgotten++;
+  }
+
+  #weigh(bytes: number): void {
+    this.#bytes += bytes;
+    this.#heard.bytes += bytes;
+  }
+
+  #uncount(variants: readonly Variant[]): void {
+    this.#count -= variants.length;
+    for (const { bytes } of variants) this.#weigh(-bytes);
   }
 
   /** A forged higher seq must not push a good value out, so this one is checked here already. */
@@ -66,13 +109,19 @@ export class ListenCache {
     return (next.signed?.seq ?? 0) > (old.signed?.seq ?? 0) && this.#verify(next);
   }
 
-  #evict(): void {
+  /** Forget the value that was heard first. */
+  evictOldest(): void {
     for (const [id, variants] of this.#values) {
-      if (this.#count <= LIMITS.valuesPerOperation) return;
-      this.#count -= variants.length;
-      this.evicted += variants.length;
+      this.#heard.evicted += variants.length;
+      this.#uncount(variants);
       this.#values.delete(id);
+      return;
     }
+  }
+
+  clear(): void {
+    for (const variants of this.#values.values()) this.#uncount(variants);
+    this.#values.clear();
   }
 
   /** `holder` will keep the value for another lifetime. */
@@ -104,7 +153,7 @@ export class ListenCache {
     if (variants === undefined) return [];
     const gone = variants.filter(({ holders }) => holders.size === 0);
     if (gone.length === 0) return [];
-    this.#count -= gone.length;
+    this.#uncount(gone);
     const left = variants.filter(({ holders }) => holders.size > 0);
     if (left.length === 0) this.#values.delete(id);
     else this.#values.set(id, left);

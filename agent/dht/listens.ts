@@ -2,8 +2,8 @@ import { toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import type { InfoHash } from './infohash.ts';
-import { PROTOCOL } from './limits.ts';
-import { type Holder, ListenCache } from './listen-cache.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
+import { type Holder, ListenCache, nothingHeard } from './listen-cache.ts';
 import type { UpdateQuery } from './message.ts';
 import { MsgpackWriter } from './msgpack-writer.ts';
 import type { Node } from './node.ts';
@@ -44,6 +44,9 @@ export class Listens {
   readonly #sweeps = new Map<ListenOperation, Job>();
   /** Where pushes go, by sid. */
   readonly #sockets = new Map<number, Socket>();
+  readonly #heard = nothingHeard();
+  /** Not opened, because too many were. */
+  #socketsRefused = 0;
 
   constructor(options: ListensOptions) {
     this.#options = options;
@@ -51,10 +54,6 @@ export class Listens {
 
   get size(): number {
     return this.#subscriptions.size;
-  }
-
-  get sockets(): number {
-    return this.#sockets.size;
   }
 
   isOn(key: InfoHash): boolean {
@@ -80,7 +79,11 @@ export class Listens {
       this.#lingering.delete(known);
       return known;
     }
-    const listen = new ListenOperation(key, filter, new ListenCache(this.#options.verify));
+    const listen = new ListenOperation(
+      key,
+      filter,
+      new ListenCache(this.#options.verify, this.#heard),
+    );
     onKey.set(queryKey, listen);
     this.#listens.set(key.key, onKey);
     for (const value of this.#options.stored(listen)) this.#hear(listen, value, 'self', now);
@@ -99,6 +102,11 @@ export class Listens {
       this.#stop(listen),
     );
     this.#lingering.set(listen, job);
+    // Too many: the one that nobody wants for longest ends now.
+    const [first] = this.#lingering;
+    if (this.#lingering.size <= LIMITS.lingeringListens || first === undefined) return;
+    first[1].cancel();
+    this.#stop(first[0]);
   }
 
   #stop(listen: ListenOperation): void {
@@ -108,11 +116,16 @@ export class Listens {
     const onKey = this.#listens.get(listen.key.key);
     for (const [queryKey, other] of onKey ?? []) if (other === listen) onKey?.delete(queryKey);
     if (onKey?.size === 0) this.#listens.delete(listen.key.key);
+    listen.cache.clear();
     this.#options.stop(listen);
   }
 
-  /** @returns the sid by which `node` names this listen in its pushes */
-  openSocket(listen: ListenOperation, node: Node): number {
+  /** @returns the sid by which `node` names this listen in its pushes; undefined when there are too many */
+  openSocket(listen: ListenOperation, node: Node): number | undefined {
+    if (this.#sockets.size >= LIMITS.sockets) {
+      this.#socketsRefused++;
+      return undefined;
+    }
     for (;;) {
       const sid = this.#options.random.uint32();
       if (sid === 0 || this.#sockets.has(sid)) continue;
@@ -151,8 +164,21 @@ export class Listens {
 
   #hear(listen: ListenOperation, value: Value, holder: Holder, now: Millis): void {
     if (!listen.cache.add(value, holder, now)) return;
+    if (this.#heard.bytes > LIMITS.heardBytes) this.#shrink();
     this.#scheduleSweep(listen);
     for (const operation of listen.subscribers) this.#options.report(operation, value, false);
+  }
+
+  /** Over the bound of bytes the listen that heard most forgets, down to a 64th below it: the search for it shall pay. */
+  #shrink(): void {
+    let largest: ListenCache | undefined;
+    for (const onKey of this.#listens.values()) {
+      for (const { cache } of onKey.values())
+        if (largest === undefined || cache.bytes > largest.bytes) largest = cache;
+    }
+    const enough = LIMITS.heardBytes * (1 - 1 / 64);
+    while (largest !== undefined && largest.bytes > 0 && this.#heard.bytes > enough)
+      largest.evictOldest();
   }
 
   #unheard(listen: ListenOperation, values: readonly Value[]): void {
@@ -173,5 +199,17 @@ export class Listens {
       this.#scheduleSweep(listen);
     };
     this.#sweeps.set(listen, this.#options.scheduler.schedule(at, sweep));
+  }
+
+  stats() {
+    return {
+      listens: this.#subscriptions.size,
+      lingeringListens: this.#lingering.size,
+      sockets: this.#sockets.size,
+      socketsRefused: this.#socketsRefused,
+      heardBytes: this.#heard.bytes,
+      heardForgotten: this.#heard.evicted,
+      holdersForgotten: this.#heard.holdersForgotten,
+    };
   }
 }

@@ -5,7 +5,7 @@ import { LIMITS } from './limits.ts';
 import type { ListenCache } from './listen-cache.ts';
 import { matches } from './query.ts';
 import type { Query, Value } from './value.ts';
-import { packValue, sameValue } from './value-codec.ts';
+import { contentKey, packValue } from './value-codec.ts';
 import { lifetimeMs } from './value-types.ts';
 
 /** What the program asked for and waits for, across both families. Searches do the work. */
@@ -21,7 +21,8 @@ export class GetOperation {
   readonly startedAt: Millis;
   /** Families whose search is not done yet. */
   readonly open: Set<Family>;
-  readonly #seen = new Map<bigint, Value[]>();
+  /** What was told of, by id: not the values, which are the program's now. */
+  readonly #seen = new Map<bigint, string[]>();
   readonly #givers = new Map<bigint, number>();
   #count = 0;
 
@@ -57,11 +58,12 @@ export class GetOperation {
   accept(value: Value): boolean {
     if (this.query !== undefined && !matches(this.query, value)) return false;
     const seen = this.#seen.get(value.id) ?? [];
-    if (seen.some((other) => sameValue(other, value))) return false;
+    const content = contentKey(value);
+    if (seen.includes(content)) return false;
     if (this.#count >= LIMITS.valuesPerOperation || seen.length >= LIMITS.variantsPerValue)
       return false;
     this.#count++;
-    seen.push(value);
+    seen.push(content);
     this.#seen.set(value.id, seen);
     return true;
   }

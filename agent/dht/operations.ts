@@ -241,8 +241,7 @@ export class Operations {
       operationsRefused: this.#refused,
       gets: this.#gets.size,
       puts: this.#puts.size,
-      listens: this.#listens.size,
-      sockets: this.#listens.sockets,
+      ...this.#listens.stats(),
     };
   }
 }

@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from '../base/bytes.ts';
 import { DecodeError } from '../base/errors.ts';
 import { INFOHASH_BYTES, InfoHash } from './infohash.ts';
+import { LIMITS } from './limits.ts';
 import { type MsgpackReader, textCode } from './msgpack-reader.ts';
 import type { MsgpackWriter } from './msgpack-writer.ts';
 import type { Field, Filter, Query, SignedPart, Value } from './value.ts';
@@ -60,8 +61,12 @@ export function writeQuery(out: MsgpackWriter, query: Query): void {
   }
 }
 
-/** @throws {DecodeError} also for a filter on `seq`, which cannot be written: the whole message is dropped for it */
+/**
+ * @throws {DecodeError} also for a filter on `seq`, which cannot be written: the whole message is dropped for it; and for
+ * a query over 512 bytes, because listeners are kept with theirs
+ */
 export function readQuery(reader: MsgpackReader): Query {
+  const start = reader.offset;
   const count = reader.mapHeader();
   let select: number | undefined;
   let where: number | undefined;
@@ -73,6 +78,7 @@ export function readQuery(reader: MsgpackReader): Query {
   }
   if (select === undefined || where === undefined) throw new DecodeError('a query without s or w');
   const end = reader.offset;
+  if (end - start > LIMITS.queryBytes) throw new DecodeError('a query that is too long');
   reader.offset = select;
   const fields: Field[] = [];
   for (let left = reader.arrayHeader(); left > 0; left--) {

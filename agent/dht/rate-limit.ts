@@ -12,6 +12,8 @@ export class RateLimit {
   readonly #sources = new Map<AddressKey, Millis>();
   #total: Millis = 0;
   refused = 0;
+  /** Sources that had to be forgotten before their second was over. */
+  forgotten = 0;
 
   constructor(perSource: number, total: number) {
     this.#perSourceMs = 1000 / perSource;
@@ -42,6 +44,7 @@ export class RateLimit {
     for (const source of this.#sources.keys()) {
       if (this.#sources.size < LIMITS.rateSources) break;
       this.#sources.delete(source);
+      this.forgotten++;
     }
   }
 }

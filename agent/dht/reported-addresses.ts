@@ -13,6 +13,7 @@ interface Report {
 export class ReportedAddresses {
   readonly #ipBytes: number;
   #reports: Report[] = [];
+  forgotten = 0;
 
   constructor(family: 4 | 6) {
     this.#ipBytes = family === 4 ? 4 : 16;
@@ -30,8 +31,10 @@ export class ReportedAddresses {
       known.count++;
       return;
     }
-    if (this.#reports.length === LIMITS.reportedAddresses)
+    if (this.#reports.length === LIMITS.reportedAddresses) {
       this.#reports.splice(this.#reports.indexOf(least(this.#reports)), 1);
+      this.forgotten++;
+    }
     this.#reports.push({ ip, count: 1 });
   }
 

@@ -57,6 +57,7 @@ export class Rpc {
   #outputs: EngineOutput<never>[] = [];
   #nextOutput = 0;
   sent = 0;
+  outputsDropped = 0;
 
   constructor(options: RpcOptions) {
     this.#self = options.self;
@@ -120,9 +121,10 @@ export class Rpc {
     this.send(to, packet);
   }
 
-  /** Queue a datagram that was counted already. */
+  /** Queue a datagram that was counted already. Of too many that nobody fetches the latest are lost, as on any line. */
   send(to: Address, packet: Uint8Array): void {
-    this.#outputs.push({ type: 'send', to, packet });
+    if (this.#outputs.length - this.#nextOutput >= LIMITS.outputs) this.outputsDropped++;
+    else this.#outputs.push({ type: 'send', to, packet });
   }
 
   receive(packet: Uint8Array, source: Address, now: Millis): void {
@@ -258,6 +260,7 @@ export class Rpc {
   }
 
   stats() {
+    const [nodes4, nodes6] = [this.#nodes.get(4), this.#nodes.get(6)];
     return {
       ...this.inbound.stats(),
       sent: this.sent,
@@ -266,12 +269,22 @@ export class Rpc {
       requestsRefused: this.#requests.refused,
       pending: this.#requests.size,
       requestBytes: this.#requests.bytes,
-      nodes4: this.#nodes.get(4)?.size ?? 0,
-      nodes6: this.#nodes.get(6)?.size ?? 0,
+      outputs: this.#outputs.length - this.#nextOutput,
+      outputsDropped: this.outputsDropped,
+      nodes4: nodes4?.size ?? 0,
+      nodes6: nodes6?.size ?? 0,
+      nodesForgotten: (nodes4?.evicted ?? 0) + (nodes6?.evicted ?? 0),
+      nodesNotKept: (nodes4?.unkept ?? 0) + (nodes6?.unkept ?? 0),
+      rateSources: this.#limit?.sources ?? 0,
+      rateSourcesForgotten: this.#limit?.forgotten ?? 0,
       partQueueBytes: this.#parts.queuedBytes,
       partDestinations: this.#parts.destinations,
       partsDropped: this.#parts.dropped,
       blacklist: this.#blacklist.size,
+      blacklistForgotten: this.#blacklist.evicted,
+      reportedAddresses4: this.reported[4].size,
+      reportedAddresses6: this.reported[6].size,
+      reportedForgotten: this.reported[4].forgotten + this.reported[6].forgotten,
     };
   }
 }

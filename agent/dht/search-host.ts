@@ -18,8 +18,8 @@ export interface SearchHost {
   isBootstrapping(): boolean;
   /** Pause between two listens at a node. */
   readonly listenRefreshMs: Millis;
-  /** A new sid for pushes of `node` to `listen`. */
-  openSocket(listen: ListenOperation, node: Node): number;
+  /** A new sid for pushes of `node` to `listen`; undefined when there are too many. */
+  openSocket(listen: ListenOperation, node: Node): number | undefined;
   closeSocket(sid: number): void;
   onValues(get: GetOperation, values: readonly Value[], now: Millis): void;
   /** No more values will come. */

@@ -65,6 +65,7 @@ export class SearchListens {
       if (token === undefined) continue;
       for (const listen of this.#listens) {
         const state = known.listens.get(listen) ?? this.#openListen(known, listen);
+        if (state === undefined) continue;
         if (state.request === undefined && now >= state.confirmedAt + this.#host.listenRefreshMs)
           this.#sendListen(known, listen, state, token, now);
       }
@@ -72,8 +73,9 @@ export class SearchListens {
     }
   }
 
-  #openListen(known: SearchNode, listen: ListenOperation): ListenState {
+  #openListen(known: SearchNode, listen: ListenOperation): ListenState | undefined {
     const sid = this.#host.openSocket(listen, known.node);
+    if (sid === undefined) return undefined;
     const state: ListenState = {
       sid,
       request: undefined,

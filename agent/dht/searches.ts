@@ -11,6 +11,8 @@ export class Searches implements Iterable<Search> {
   readonly #searches = new Map<string, Search>();
   /** Not begun because all others were in use. */
   refused = 0;
+  /** Idle ones that made room for others. */
+  dropped = 0;
 
   constructor(host: SearchHost) {
     this.#host = host;
@@ -45,6 +47,7 @@ export class Searches implements Iterable<Search> {
     for (const search of this.#searches.values()) {
       if (!search.isIdle) continue;
       this.#drop(search);
+      this.dropped++;
       return true;
     }
     return false;

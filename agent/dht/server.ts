@@ -337,6 +337,7 @@ export class Server {
     return {
       ...this.counters,
       checksRefused: this.#checks.refused,
+      checkSources: this.#checks.sources,
       listeners: this.listeners.size,
       listenersEvicted: this.listeners.evicted,
     };

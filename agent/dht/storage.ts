@@ -239,18 +239,42 @@ export class Storage {
     else this.#prefixes.set(prefix, left);
   }
 
+  /** Who takes most of what is short loses: bytes when bytes are short, values when their number is. */
   #makeRoom(latest: StoredValue, now: Millis): void {
     const { bytes, bytesPerKey, values, valuesPerKey } = this.#limits;
     const under = this.#keys.get(latest.key.key);
-    while (under !== undefined && (under.bytes > bytesPerKey || under.values.size > valuesPerKey)) {
-      const victim = victimUnder(under);
-      if (victim === undefined) break;
-      this.#evict(victim, now);
+    if (under !== undefined) {
+      this.#evictWhile(
+        () => under.bytes > bytesPerKey,
+        () => victimUnder(under, bytesOf),
+        now,
+      );
+      this.#evictWhile(
+        () => under.values.size > valuesPerKey,
+        () => victimUnder(under, countOf),
+        now,
+      );
     }
-    if (this.#bytes <= bytes && this.#foreign <= values) return;
-    while (this.#bytes > bytes * (1 - FREED_SHARE) || this.#foreign > values * (1 - FREED_SHARE)) {
-      const victim = soonest(heaviest(this.#sources.values())?.values ?? []);
-      if (victim === undefined) break;
+    const kept = 1 - FREED_SHARE;
+    const victim = (weigh: Weigh) => soonest(heaviest(this.#sources.values(), weigh)?.values ?? []);
+    if (this.#bytes > bytes)
+      this.#evictWhile(
+        () => this.#bytes > bytes * kept,
+        () => victim(bytesOf),
+        now,
+      );
+    if (this.#foreign > values)
+      this.#evictWhile(
+        () => this.#foreign > values * kept,
+        () => victim(countOf),
+        now,
+      );
+  }
+
+  #evictWhile(isFull: () => boolean, victimOf: () => StoredValue | undefined, now: Millis): void {
+    while (isFull()) {
+      const victim = victimOf();
+      if (victim === undefined) return;
       this.#evict(victim, now);
     }
   }
@@ -278,8 +302,8 @@ export class Storage {
   }
 }
 
-/** The value that has to go from one key: of the source with the most bytes there, the one that expires next. */
-function victimUnder(under: StoredKey): StoredValue | undefined {
+/** The value that has to go from one key: of the source with the most there, the one that expires next. */
+function victimUnder(under: StoredKey, weigh: Weigh): StoredValue | undefined {
   const shares = new Map<AddressKey, SourceShare>();
   for (const stored of under.values.values()) {
     if (stored.source === undefined) continue;
@@ -288,12 +312,17 @@ function victimUnder(under: StoredKey): StoredValue | undefined {
     share.bytes += stored.packed.length;
     shares.set(stored.source, share);
   }
-  return soonest(heaviest(shares.values())?.values ?? []);
+  return soonest(heaviest(shares.values(), weigh)?.values ?? []);
 }
 
-function heaviest(shares: Iterable<SourceShare>): SourceShare | undefined {
+type Weigh = (share: SourceShare) => number;
+
+const bytesOf: Weigh = ({ bytes }) => bytes;
+const countOf: Weigh = ({ values }) => values.size;
+
+function heaviest(shares: Iterable<SourceShare>, weigh: Weigh): SourceShare | undefined {
   let most: SourceShare | undefined;
-  for (const share of shares) if (most === undefined || share.bytes > most.bytes) most = share;
+  for (const share of shares) if (most === undefined || weigh(share) > weigh(most)) most = share;
   return most;
 }
 

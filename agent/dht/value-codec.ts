@@ -200,6 +200,14 @@ export function sameValue(a: Value, b: Value): boolean {
   );
 }
 
+/**
+ * What tells contents under one value id apart: the SHA-1 of everything but priority and push type, which anybody may set.
+ * Stricter than `sameValue`: a forger may copy a signature and change the seq beside it.
+ */
+export function contentKey(value: Value): string {
+  return InfoHash.of(packValue({ ...value, priority: 0, pushType: '' })).key;
+}
+
 /** The size that the store policy limits (opendht.md 6.4): data, cypher, signature, user type, push type. */
 export function countedSize(value: Value): number {
   const pushType = value.pushType?.length ?? 0;

@@ -63,7 +63,7 @@ describe('our public address', () => {
     const lab = connected(peers);
     expect(lab.dht.publicAddress(4)).toEqual(ip('192.0.2.7'));
     expect(lab.dht.publicAddress(6)).toBeUndefined();
-    expect(lab.dht.stats()).toMatchObject({ reportedAddresses4: 2, reportedAddresses6: 0 });
+    expect(lab.dht.stats().rpc).toMatchObject({ reportedAddresses4: 2, reportedAddresses6: 0 });
     lab.turn((dht, now) => dht.connectivityChanged(4, now));
     expect(lab.dht.publicAddress(4)).toBeUndefined();
   });
