@@ -9,7 +9,7 @@ missing=()
 for program in "${!package_of[@]}"; do
   command -v "$program" >/dev/null 2>&1 || missing+=("${package_of[$program]}")
 done
-for library in libopus.so.0:libopus0 libasound.so.2:libasound2; do
+for library in libopus.so.0:libopus0 libasound.so.2:libasound2 libopendht-c.so.2:libopendht-c2; do
   /sbin/ldconfig -p | grep -q "${library%%:*}" || missing+=("${library#*:}")
 done
 /usr/bin/python3 -c 'import opendht' >/dev/null 2>&1 || missing+=(python3-opendht)

@@ -61,6 +61,7 @@ export class DhtnodeConsole {
 }
 
 export const CONFORMANCE = fileURLToPath(new URL('conformance.py', import.meta.url));
+const CRYPTO_NODE = fileURLToPath(new URL('crypto_node.py', import.meta.url));
 export const OUR_NODE = fileURLToPath(new URL('dht-node.ts', import.meta.url));
 
 /** Debian's, which the binding belongs to. */
@@ -73,53 +74,97 @@ export interface PythonValue {
   readonly expired?: boolean;
 }
 
-/** A node of python3-opendht, driven by lines of JSON (the `--peer` half of conformance.py). */
-export class PythonNode {
+/** A Python program that is driven by lines of JSON: one answer to each, and events (`ev`) in between. */
+class PythonProgram {
   readonly #program: Program;
   readonly #answers: ((answer: Record<string, unknown>) => void)[] = [];
   readonly heard: PythonValue[] = [];
+  /** What it says first, once it is up. */
+  readonly ready: Promise<Record<string, unknown>>;
 
-  constructor() {
-    const process = spawn(PYTHON, ['-u', CONFORMANCE, '--peer', '0'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+  constructor(script: string, args: readonly string[]) {
+    const process = spawn(PYTHON, ['-u', script, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#program = programOf(process);
     createInterface({ input: process.stdout }).on('line', (line) => {
       const message = JSON.parse(line) as Record<string, unknown>;
       if ('ev' in message) this.heard.push(message as unknown as PythonValue);
       else this.#answers.shift()?.(message);
     });
+    this.ready = this.#answer();
   }
 
   #answer(): Promise<Record<string, unknown>> {
     return new Promise((resolve) => this.#answers.push(resolve));
   }
 
-  #call(line: Record<string, unknown>): Promise<Record<string, unknown>> {
+  protected call(line: Record<string, unknown>): Promise<Record<string, unknown>> {
     this.#program.process.stdin?.write(`${JSON.stringify(line)}\n`);
     return this.#answer();
   }
 
   /** Wait for it to be up and tell it a node. */
   async join(host: string, port: number): Promise<void> {
-    await this.#answer();
-    await this.#call({ op: 'boot', host, port });
-  }
-
-  async put(key: string, data: string, id: number): Promise<boolean> {
-    return (await this.#call({ op: 'put', key, data, id }))['ok'] === true;
-  }
-
-  async get(key: string): Promise<readonly PythonValue[]> {
-    const { values } = await this.#call({ op: 'get', key, signed: false });
-    return values as readonly PythonValue[];
+    await this.ready;
+    await this.call({ op: 'boot', host, port });
   }
 
   async listen(key: string): Promise<void> {
-    await this.#call({ op: 'listen', key });
+    await this.call({ op: 'listen', key });
   }
 
   kill(): Promise<void> {
     return this.#program.kill();
+  }
+}
+
+/** A node of python3-opendht (the `--peer` half of conformance.py). */
+export class PythonNode extends PythonProgram {
+  constructor() {
+    super(CONFORMANCE, ['--peer', '0']);
+  }
+
+  async put(key: string, data: string, id: number): Promise<boolean> {
+    return (await this.call({ op: 'put', key, data, id }))['ok'] === true;
+  }
+
+  async get(key: string): Promise<readonly PythonValue[]> {
+    const { values } = await this.call({ op: 'get', key, signed: false });
+    return values as readonly PythonValue[];
+  }
+}
+
+/** What a `CryptoNode` has read. */
+export interface CheckedByReference {
+  /** Decimal. */
+  readonly id: string;
+  readonly data: string;
+  readonly utype: string;
+  /** Short key ids in hex; who signed, null for nobody, and for whom, all zero for everybody. */
+  readonly owner: string | null;
+  readonly to: string;
+}
+
+/** A node of libopendht with an identity, through the C interface (crypto_node.py). */
+export class CryptoNode extends PythonProgram {
+  /** @param files of the private key and the certificate chain, in PEM */
+  constructor(port: number, files: { readonly key: string; readonly chain: string }) {
+    super(CRYPTO_NODE, [String(port), files.key, files.chain]);
+  }
+
+  /** @param name the same again is an edit, with the same data */
+  async putSigned(key: string, name: string, data: string): Promise<string> {
+    const { ok, id } = await this.call({ op: 'put_signed', key, name, data });
+    if (ok !== true) throw new Error('the reference could not put');
+    return id as string;
+  }
+
+  /** @returns false when it found no certificate */
+  async putEncrypted(key: string, to: string, data: string): Promise<boolean> {
+    return (await this.call({ op: 'put_encrypted', key, to, data }))['ok'] === true;
+  }
+
+  async get(key: string): Promise<readonly CheckedByReference[]> {
+    const { values } = await this.call({ op: 'get', key });
+    return values as readonly CheckedByReference[];
   }
 }
