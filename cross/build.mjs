@@ -1,13 +1,17 @@
 // Bundles the station for a board: `npm run build`, or `node cross/build.mjs --root FOLDER --out FOLDER`.
 // What it makes and why: README.md beside this file.
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, join, relative, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { build } from 'esbuild';
 
-/** Programs that may exist under agent/. Each becomes dist/NAME.js; what they share becomes chunks. */
-const ENTRIES = ['main'];
+/** Programs, and the library, that may exist under agent/: dist/NAME.js from SOURCE.ts; what they share becomes chunks. */
+const ENTRIES = { main: 'main', dht: 'dht-library' };
+
+/** What `import … from 'doorward/dht'` finds, in the bundle; in a clone it is the same below dist/ (package.json). */
+const EXPORTS = { './dht': { types: './types/dht-library.d.ts', default: './dht.js' } };
 
 /** Packages with files of their own for each machine: installed beside the bundle, never in it. */
 const EXTERNAL = ['koffi', 'node-datachannel', '@evan/opus'];
@@ -21,6 +25,8 @@ const ONE_COPY = {
 const BANNER =
   "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(import.meta.url);";
 
+const TSC = join(import.meta.dirname, '../node_modules/typescript/bin/tsc');
+
 const { values } = parseArgs({
   options: { root: { type: 'string' }, out: { type: 'string' } },
 });
@@ -29,10 +35,14 @@ const out = resolve(values.out ?? join(root, 'dist'));
 const agent = join(root, 'agent');
 
 const files = await readdir(agent, { recursive: true, withFileTypes: true });
-const entryPoints = ENTRIES.filter((name) =>
-  files.some((file) => file.parentPath === agent && file.name === `${name}.ts`),
-).map((name) => join(agent, `${name}.ts`));
-if (entryPoints.length === 0) fail(`there is no ${ENTRIES.join('.ts or ')}.ts in ${agent}`);
+const hasSource = (name) =>
+  files.some((file) => file.parentPath === agent && file.name === `${name}.ts`);
+const entryPoints = Object.fromEntries(
+  Object.entries(ENTRIES)
+    .filter(([, source]) => hasSource(source))
+    .map(([name, source]) => [name, join(agent, `${source}.ts`)]),
+);
+if (entryPoints.main === undefined) fail(`there is no main.ts in ${agent}`);
 
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
@@ -64,6 +74,7 @@ const { metafile } = await build({
 const inputs = Object.keys(metafile.inputs);
 checkOneCopy(inputs);
 await copyAssets();
+if (entryPoints.dht !== undefined) await declarations(entryPoints.dht);
 await writeFile(join(out, 'package.json'), `${JSON.stringify(await runtimePackage(), null, 2)}\n`);
 await writeFile(join(out, 'THIRD-PARTY.txt'), await licences(inputs));
 report(metafile.outputs);
@@ -81,6 +92,39 @@ async function copyAssets() {
   if (existsSync(example)) await cp(example, join(out, 'doorward.yaml'));
 }
 
+/** Types of the library, and of what its types mention: dist/types. */
+async function declarations(entry) {
+  const types = join(out, 'types');
+  const project = join(out, 'tsconfig.json');
+  const compilerOptions = {
+    noEmit: false,
+    declaration: true,
+    emitDeclarationOnly: true,
+    sourceMap: false,
+    rootDir: agent,
+    outDir: types,
+    typeRoots: [join(root, 'node_modules/@types')],
+  };
+  const base = join(root, 'tsconfig.json');
+  await writeFile(
+    project,
+    JSON.stringify({ extends: base, compilerOptions, include: [], files: [entry] }),
+  );
+  try {
+    await promisify(execFile)(process.execPath, [TSC, '-p', project]);
+  } catch (error) {
+    fail(`no types: ${error.stdout ?? error.message}`);
+  }
+  await rm(project);
+  // The sources import .ts; declarations are beside .js.
+  for (const file of await readdir(types, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue;
+    const path = join(file.parentPath, file.name);
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replaceAll(/(from '\.[^']*)\.ts'/g, "$1.js'"));
+  }
+}
+
 /** What npm needs to install the external packages beside the bundle, in the versions that were tested. */
 async function runtimePackage() {
   const { name, version, license, engines, os, dependencies } = await readJson(
@@ -94,6 +138,7 @@ async function runtimePackage() {
     type: 'module',
     engines,
     os,
+    ...(entryPoints.dht !== undefined && { exports: EXPORTS }),
     dependencies: Object.fromEntries(
       Object.entries(dependencies).filter(([dependency]) => EXTERNAL.includes(dependency)),
     ),

@@ -118,6 +118,9 @@ export class DhtNode implements DhtClient {
     this.#turn((now) => {
       if (kept !== undefined) this.#dht.restoreNodes(kept.nodes, now);
     });
+    // What is asked for right after the start waits for nodes that are known by address.
+    const literals = (this.#options.bootstrap ?? []).map(literalAddress);
+    this.#bootstrapAt(literals.filter((address) => address !== undefined));
     void this.#keeper?.start(kept); // many signatures to check may take their time
     void this.#resolveBootstrap(); // names may too
     if (this.#options.peerDiscovery) await this.#discoverPeers();
@@ -400,7 +403,10 @@ export class DhtNode implements DhtClient {
   /** Names to addresses. One that does not resolve is logged and tried again with the next round. */
   async #resolveBootstrap(): Promise<void> {
     const hosts = this.#options.bootstrap ?? [];
-    const resolved = (await Promise.all(hosts.map((host) => this.#resolve(host)))).flat();
+    this.#bootstrapAt((await Promise.all(hosts.map((host) => this.#resolve(host)))).flat());
+  }
+
+  #bootstrapAt(resolved: readonly Address[]): void {
     if (!this.#running || resolved.length === 0) return;
     const same =
       resolved.length === this.#bootstrapped.length &&
@@ -412,8 +418,8 @@ export class DhtNode implements DhtClient {
   }
 
   async #resolve({ host, port }: HostPort): Promise<Address[]> {
-    const literal = parseIp(host);
-    if (literal !== undefined) return [{ ip: literal, port }];
+    const literal = literalAddress({ host, port });
+    if (literal !== undefined) return [literal];
     try {
       const found = await lookup(host, { all: true });
       return found.flatMap(({ address }) => {
@@ -425,6 +431,12 @@ export class DhtNode implements DhtClient {
       return [];
     }
   }
+}
+
+/** undefined for a name. */
+function literalAddress({ host, port }: HostPort): Address | undefined {
+  const ip = parseIp(host);
+  return ip && { ip, port };
 }
 
 /** @throws {AgentError} `bad-address` */
