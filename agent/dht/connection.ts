@@ -58,6 +58,9 @@ export class Connection {
 
   /** Something happened that may have changed it. */
   update(now: Millis): void {
+    // With each answer of a new node: as long as one is good, nobody need be counted.
+    if (this.#state === 'connected')
+      for (const { table } of this.#options.families.values()) if (table.hasGood(now)) return;
     const current = this.state(now);
     const before = this.#state;
     if (current.state === before) return;

@@ -417,7 +417,8 @@ export class Dht implements Engine<DhtEvent> {
     if (isReply) table.replied(node, now);
     if (!isNews) return;
     if (!isReply) {
-      if (node.lastReply === Number.NEGATIVE_INFINITY) maintenance.verify(node, now);
+      if (node.inTable && node.lastReply === Number.NEGATIVE_INFINITY)
+        maintenance.verify(node, now);
       return;
     }
     for (const search of this.#searches.get(node.family) ?? []) {

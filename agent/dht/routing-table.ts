@@ -215,6 +215,11 @@ export class RoutingTable {
     }
   }
 
+  hasGood(now: Millis): boolean {
+    for (const { nodes } of this.#buckets) if (nodes.some((node) => node.isGood(now))) return true;
+    return false;
+  }
+
   count(now: Millis): { readonly good: number; readonly dubious: number } {
     let good = 0;
     let dubious = 0;

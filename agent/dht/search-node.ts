@@ -81,6 +81,7 @@ export class SearchNode {
   /** Gone, or silent for a whole attempt: not counted among the closest (opendht.md 16). */
   get isBad(): boolean {
     if (this.node.expired) return true;
+    if (this.node.requests.size === 0) return false; // as nearly always
     for (const { attempts, isAnswering } of this.requests())
       if (attempts > 1 && !isAnswering) return true;
     return false;
@@ -88,6 +89,7 @@ export class SearchNode {
 
   /** An answer is overdue: still hoped for, but no longer waited for. */
   isLate(lateMs: Millis, now: Millis): boolean {
+    if (this.node.requests.size === 0) return false;
     for (const { sentAt, isAnswering } of this.requests())
       if (now >= sentAt + lateMs && !isAnswering) return true;
     return false;
