@@ -8,6 +8,8 @@ import type { Job, Scheduler } from './scheduler.ts';
 
 export interface BootstrapHost {
   isConnected(): boolean;
+  /** Connected to as many as a bucket has: nobody need be looked for. */
+  isSettled(now: Millis): boolean;
   /** A round begins: names may have got other addresses since the last one. */
   onRound(): void;
   /** A node answered at one of the addresses. */
@@ -19,8 +21,9 @@ export interface BootstrapHost {
 /**
  * The way in: ping the configured addresses, again and again while we are connected to nobody (opendht.md 15.5).
  *
- * The reference leaves it at that. Two halves of a DHT that could not reach each other for long then know only their own
- * nodes and may stay two; so the addresses are pinged now and then while we are connected, too.
+ * The reference leaves it at that. Then two nodes that began by finding each other, and nobody else, stay an island, and
+ * two halves of a DHT that could not reach each other for long may stay two. So the rounds go on while few are known, and
+ * the addresses are pinged now and then even when many are.
  */
 export class Bootstrap {
   readonly #rpc: Rpc;
@@ -73,15 +76,12 @@ export class Bootstrap {
   #roundAt(moment: Millis): void {
     this.#job?.cancel();
     this.#job = this.#scheduler.schedule(moment, (now) => {
-      if (this.#host.isConnected()) {
-        const due = this.#lastRound + LIMITS.bootstrapCheckMs;
-        if (now < due) {
-          this.#roundAt(due);
-          return;
-        }
-      } else {
-        this.#host.onRound();
+      const due = this.#lastRound + LIMITS.bootstrapCheckMs;
+      if (this.#host.isSettled(now) && now < due) {
+        this.#roundAt(due);
+        return;
       }
+      if (!this.#host.isConnected()) this.#host.onRound();
       this.#round(now);
     });
   }

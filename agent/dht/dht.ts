@@ -153,6 +153,10 @@ export class Dht implements Engine<DhtEvent> {
     });
     this.#bootstrap = new Bootstrap(this.#rpc, this.#scheduler, {
       isConnected: () => this.#connection.lastState === 'connected',
+      isSettled: (then) => {
+        const { peers4, peers6 } = this.state(then);
+        return peers4 + peers6 >= PROTOCOL.targetNodes;
+      },
       onRound: () => this.#events.push({ type: 'bootstrap' }),
       // Who is near us on its side may be news to us.
       onAnswer: (node, then) => this.#families.get(node.family)?.maintenance.verify(node, then),
