@@ -22,7 +22,7 @@ import { Scheduler } from './scheduler.ts';
 import type { SearchHost } from './search-host.ts';
 import { Searches } from './searches.ts';
 import { Server } from './server.ts';
-import type { DatedValue, KeptState, KeptValue } from './state-file.ts';
+import type { KeptValue, StateToKeep } from './state-file.ts';
 import {
   DEFAULT_STORAGE_LIMITS,
   Storage,
@@ -264,10 +264,11 @@ export class Dht implements Engine<DhtEvent> {
   // ---- restart
 
   /** What is worth keeping over a restart. Without a wall clock no values: they could not be dated. */
-  keep(now: Millis): KeptState<DatedValue> {
+  keep(now: Millis): StateToKeep {
     const unixMs = this.#unixMs(now);
-    const values = unixMs === undefined ? [] : this.#restart.values(unixMs, now);
-    return { id: this.id, nodes: this.#restart.nodes(now), values };
+    const values =
+      unixMs === undefined ? { keys: 0, values: [] } : this.#restart.values(unixMs, now);
+    return { id: this.id, nodes: this.#restart.nodes(now), ...values };
   }
 
   /** Take nodes for known that were there before, and ask them, some at a time, while we are connected to nobody. */

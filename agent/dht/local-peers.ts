@@ -65,8 +65,10 @@ export class LocalPeers {
         lookup: (hostname, _options, callback) => callback(null, hostname, family),
       });
       try {
+        // Before the call: with a lookup that answers at once it may be listening when the call returns.
+        const listening = once(socket, 'listening');
         socket.bind({ port: DISCOVERY_PORT, exclusive: true });
-        await once(socket, 'listening');
+        await listening;
       } catch (error) {
         socket.close();
         this.#complain(`UDP port ${DISCOVERY_PORT} of IPv${family}: ${errorText(error)}`);

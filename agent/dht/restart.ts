@@ -14,7 +14,7 @@ import type { InfoHash } from './infohash.ts';
 import { LIMITS } from './limits.ts';
 import type { RoutingTable } from './routing-table.ts';
 import type { Rpc } from './rpc.ts';
-import type { DatedValue, KeptValue } from './state-file.ts';
+import type { DatedValue, KeptValue, StateToKeep } from './state-file.ts';
 import type { Storage, StoredValue } from './storage.ts';
 import type { Value } from './value.ts';
 import { unpackValue } from './value-codec.ts';
@@ -58,17 +58,28 @@ export class Restart {
 
   /**
    * Values of others, as many as fit into the file. Our own are not among them: the program announces those again.
+   * What is in it is decided now; each is dated when it is asked for.
    * @param unixMs wall clock at monotonic `now`
    */
-  values(unixMs: number, now: Millis): DatedValue[] {
-    const values: DatedValue[] = [];
+  values(unixMs: number, now: Millis): Pick<StateToKeep, 'keys' | 'values'> {
+    const chosen: StoredValue[] = [];
     let bytes = LIMITS.stateNodes * BYTES_PER_VALUE;
+    let keys = 0;
     for (const stored of this.#options.storage.foreign()) {
       bytes += stored.packed.length + BYTES_PER_VALUE;
-      if (bytes > LIMITS.stateBytes || values.length === LIMITS.stateValues) break;
-      values.push(dated(stored, Math.round(unixMs - now)));
+      if (bytes > LIMITS.stateBytes || chosen.length === LIMITS.stateValues) break;
+      if (chosen.at(-1)?.key !== stored.key && !chosen.at(-1)?.key.equals(stored.key)) keys++;
+      chosen.push(stored);
     }
-    return values;
+    const clock = unixMs - now;
+    return {
+      keys,
+      values: {
+        *[Symbol.iterator]() {
+          for (const stored of chosen) yield dated(stored, clock);
+        },
+      },
+    };
   }
 
   /** Known from now on, but not confirmed: given out to nobody before they answer. */

@@ -57,15 +57,20 @@ export interface KeptState<V extends KeptValue = KeptValue> {
   readonly values: Iterable<V>;
 }
 
+/** What is to be written. */
+export interface StateToKeep extends KeptState<DatedValue> {
+  /** How many different keys come in `values`: the file says so before the first of them. */
+  readonly keys: number;
+}
+
 /** Small pieces are joined up to this size before they are handed on. */
 const CHUNK_BYTES = 64 * 2 ** 10;
 
 /**
- * The file, in pieces of some 64 KiB (one key with more values makes a larger one), so that whoever writes it can let
- * other work run in between.
+ * The file, in pieces of some 64 KiB (one key with more values makes a larger one), each made when it is asked for: whoever
+ * writes it can let other work run in between.
  */
-export function* encodeState(state: KeptState<DatedValue>): Generator<Uint8Array> {
-  const groups = [...groupsOf(state.values)];
+export function* encodeState(state: StateToKeep): Generator<Uint8Array> {
   const sum = createHash('sha256');
   const out = new MsgpackWriter(2 * CHUNK_BYTES);
   const take = () => {
@@ -78,8 +83,8 @@ export function* encodeState(state: KeptState<DatedValue>): Generator<Uint8Array
   out.str('nodes').array(state.nodes.length);
   for (const { id, address } of state.nodes)
     out.map(2).str('id').bin(id.bytes).str('addr').bin(packSockaddr(address));
-  out.str('values').array(groups.length);
-  for (const group of groups) {
+  out.str('values').array(state.keys);
+  for (const group of groupsOf(state.values)) {
     const blob = packGroup(group);
     if (out.length > 0 && out.length + blob.length > CHUNK_BYTES) yield take();
     out

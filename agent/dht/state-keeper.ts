@@ -8,11 +8,11 @@ import { addressKey, type ListedNode } from './addresses.ts';
 import type { InfoHash } from './infohash.ts';
 import { LIMITS } from './limits.ts';
 import {
-  type DatedValue,
   decodeState,
   encodeState,
   type KeptState,
   type KeptValue,
+  type StateToKeep,
 } from './state-file.ts';
 
 /** Restoring lets other work run after so long: an audio packet is due every 20 ms. */
@@ -23,7 +23,7 @@ export interface StateKeeperOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** What is to be kept, as of now. */
-  readonly keep: () => KeptState<DatedValue>;
+  readonly keep: () => StateToKeep;
   /** Another number as soon as `keep` would give other values: one more for each that is new, restored ones included. */
   readonly changes: () => number;
   /** @returns whether it is stored now */

@@ -7,11 +7,10 @@ import { LIMITS, PROTOCOL } from '../../agent/dht/limits.ts';
 import { encodeMessage } from '../../agent/dht/message-encode.ts';
 import { MsgpackWriter } from '../../agent/dht/msgpack-writer.ts';
 import {
-  type DatedValue,
   decodeState,
   encodeState,
-  type KeptState,
   type KeptValue,
+  type StateToKeep,
 } from '../../agent/dht/state-file.ts';
 import { type PlainValue, VALUE_TYPE, type Value } from '../../agent/dht/value.ts';
 import { packValue, unpackValue } from '../../agent/dht/value-codec.ts';
@@ -43,7 +42,7 @@ function start(
 }
 
 /** Through the file and into a node that starts at `unixMs`. */
-function restartAt(unixMs: number, kept: KeptState<DatedValue>): Lab {
+function restartAt(unixMs: number, kept: StateToKeep): Lab {
   const lab = start(unixMs);
   const read = decodeState(concatBytes(...encodeState(kept)));
   lab.turn((dht, now) => {
@@ -192,7 +191,7 @@ describe('clocks', () => {
   test('without one nothing can be dated, and no value is kept', () => {
     const lab = start('unset');
     put(lab, sized(1n, 10));
-    expect(keep(lab).values).toEqual([]);
+    expect([...keep(lab).values]).toEqual([]);
   });
 });
 

@@ -53,6 +53,12 @@ export class Workshop {
     return child;
   }
 
+  /** Our program with these arguments. @param within what the command begins with, such as another network */
+  doorward(args: readonly string[], within: readonly string[] = []): Program {
+    const [command = '', ...rest] = [...within, process.execPath, ...program, ...args];
+    return this.start(command, rest);
+  }
+
   /** A chain of real nodes; each bootstraps at the one before it. */
   async dhtRing(count: number, firstPort: number): Promise<Program[]> {
     const ring: Program[] = [];
@@ -182,8 +188,7 @@ export class StationHandle {
 
   /** Start it and do not wait. */
   spawn(): Program {
-    const args = [...program, 'run', '-c', this.config];
-    this.#running = this.#workshop.start(process.execPath, args);
+    this.#running = this.#workshop.doorward(['run', '-c', this.config]);
     return this.#running;
   }
 
