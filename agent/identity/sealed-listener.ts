@@ -29,7 +29,7 @@ export class SealedListener {
   readonly #listens = new Set<Listen>();
   /** By lane and cypher text. */
   readonly #delivered = new BoundedMap<string, true>(MAX_REMEMBERED_VALUES);
-  /** By short id of an author whose certificate is being looked up: values that wait for it. */
+  /** By short id of an author: values that wait for its certificate. As many authors as the directory looks up for strangers. */
   readonly #waiting = new Map<string, number>();
   readonly #counters = createCounters();
 
@@ -59,6 +59,7 @@ export class SealedListener {
       ...this.#counters,
       dropped: { ...this.#counters.dropped },
       listens: this.#listens.size,
+      waitingForCertificates: [...this.#waiting.values()].reduce((sum, count) => sum + count, 0),
       remembered: this.#delivered.size,
     };
   }

@@ -70,6 +70,8 @@ export class ValueReader {
     'decryption-failed': 0,
   };
   readonly #delivered = { plain: 0, signed: 0, encrypted: 0 };
+  /** Of values that a read has forgotten: an older version may be told once more, their expiry is not. */
+  #evicted = 0;
 
   constructor(options: ValueReaderOptions) {
     this.#options = options;
@@ -107,7 +109,7 @@ export class ValueReader {
     onValue: (value: CheckedValue) => void,
     onExpired: (valueId: bigint) => void,
   ): DhtOperation {
-    const read = this.#begin(onValue, new BoundedMap(MAX_READ_VALUES));
+    const read = this.#begin(onValue, new BoundedMap(MAX_READ_VALUES, () => this.#evicted++));
     read.operation = this.#options.dht.listen(key, query, (value, isExpired) => {
       if (!isExpired) this.#receive(value, read);
       else if (this.#forget(value, read)) onExpired(value.id);
@@ -122,6 +124,7 @@ export class ValueReader {
   stats() {
     return {
       reads: this.#reads.size,
+      evicted: this.#evicted,
       delivered: { ...this.#delivered },
       dropped: { ...this.#dropped },
     };
@@ -138,7 +141,7 @@ export class ValueReader {
       lane: this.#options.opener.newLane(),
       onValue,
       present,
-      seqs: new BoundedMap(MAX_READ_VALUES),
+      seqs: new BoundedMap(MAX_READ_VALUES, () => this.#evicted++),
       onSettled: () => {},
       operation: undefined,
       isSearching: true,

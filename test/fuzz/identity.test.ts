@@ -1,20 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { concatBytes, fromHex, utf8 } from '../../agent/base/bytes.ts';
+import { concatBytes, equalBytes, fromHex, utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
+import { InfoHash } from '../../agent/dht/infohash.ts';
+import type { Value } from '../../agent/dht/value.ts';
 import { packSealed } from '../../agent/dht/value-codec.ts';
 import { decodeAnnouncement, encodeAnnouncement } from '../../agent/identity/announcement.ts';
-import { encryptBlob } from '../../agent/identity/blob-encryption.ts';
+import { decryptBlob, encryptBlob } from '../../agent/identity/blob-encryption.ts';
 import { parseChain, verifyDeviceChain } from '../../agent/identity/certificate.ts';
 import { openValue, signValue } from '../../agent/identity/envelope.ts';
 import { importPublicKey, shortKeyId } from '../../agent/identity/keys.ts';
+import { messageStart } from '../../agent/identity/pkcs1.ts';
+import { SecureDht } from '../../agent/identity/secure-dht.ts';
 import { SignatureVerifier } from '../../agent/identity/signature.ts';
 import { decodeStoredValue } from '../../agent/identity/stored-value.ts';
 import { certificateKeyIds } from '../../agent/identity/value-policy.ts';
+import { FakeNetwork } from '../identity/fake-dht.ts';
 import {
   FIXTURE_UNIX_MS,
   fixtureFile,
   fixtureIdentity,
+  rsaSpki,
   seededRandom,
   vectorKey,
 } from '../identity/fixtures.ts';
@@ -134,6 +140,107 @@ describe('hostile bytes', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('as a cypher text that was good once are refused', async () => {
+    // Short: one RSA block alone. Long: RSA block and AES.
+    for (const length of [100, 400]) {
+      const good = encryptBlob(new Uint8Array(length), bob.publicKeyDer, random);
+      await fc.assert(
+        fc.asyncProperty(hostile(good), async (bytes) => {
+          fc.pre(!equalBytes(bytes, good));
+          await expect(decryptBlob(bytes, bob)).rejects.toThrow('cannot be decrypted');
+        }),
+        // One forged block in 65,536 is well-formed by chance.
+        { numRuns: 60, seed: 7 },
+      );
+    }
+  });
+
+  test('as a decrypted RSA block: a place inside the message, or none', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 512 }), fc.boolean(), (bytes, hasHead) => {
+        const block = hasHead ? concatBytes(fromHex('0002'), bytes) : bytes;
+        const start = messageStart(block);
+        if (start === 0) return;
+        expect([...block.subarray(0, 2)]).toEqual([0, 2]);
+        expect(start).toBeGreaterThanOrEqual(11);
+        expect(start).toBeLessThanOrEqual(block.length);
+        expect(block.indexOf(0, 2)).toBe(start - 1);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('as an owner or a signature are no signature, and as a recipient no key', async () => {
+    const good = await signValue({ type: 0, data: utf8('hello') }, alice, { id: 1n, seq: 0 });
+    const signature = good.signed?.signature ?? new Uint8Array();
+    fc.assert(
+      fc.property(hostile(alice.publicKeyDer), hostile(signature), (owner, forged) => {
+        fc.pre(!equalBytes(owner, alice.publicKeyDer) && !equalBytes(forged, signature));
+        for (const signed of [
+          { owner, seq: 0, signature },
+          { owner: alice.publicKeyDer, seq: 0, signature: forged },
+          { owner, seq: 0, signature: forged },
+        ])
+          expect(verifier.verify({ ...good, signed })).toBe(false);
+        onlyDecodeErrors(() => encryptBlob(new Uint8Array(300), owner, random));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('as RSA keys of any size, shape and exponent are refused or work', () => {
+    const numbers = fc.record({
+      modulus: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+      exponent: fc.uint8Array({ minLength: 1, maxLength: 6 }),
+    });
+    fc.assert(
+      fc.property(numbers, ({ modulus, exponent }) => {
+        const owner = rsaSpki(modulus, exponent);
+        onlyDecodeErrors(() => encryptBlob(new Uint8Array(300), owner, random));
+        expect(verifier.verifyBytes(utf8('x'), new Uint8Array(modulus.length), owner)).toBe(false);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('as values under a key reach nobody, and are counted', async () => {
+    const network = new FakeNetwork();
+    const reader = new SecureDht({
+      dht: network.client(),
+      identity: { ...fixtureIdentity('front'), devicePrivateKey: bob },
+      random,
+      now: () => 0,
+      unixMs: () => FIXTURE_UNIX_MS,
+    });
+    const bytes = fc.uint8Array({ maxLength: 700 });
+    const value: fc.Arbitrary<Value> = fc.oneof(
+      fc.record({ kind: fc.constant('encrypted' as const), id: fc.constant(1n), cypher: bytes }),
+      fc.record({
+        kind: fc.constant('plain' as const),
+        id: fc.constant(1n),
+        type: fc.nat(0xffff),
+        data: bytes,
+        signed: fc.record({
+          owner: fc.oneof(bytes, fc.constant(alice.publicKeyDer)),
+          seq: fc.nat(0xffff),
+          signature: bytes,
+          to: fc.uint8Array({ minLength: 20, maxLength: 20 }).map((id) => new InfoHash(id)),
+        }),
+      }),
+    );
+    const values = fc.sample(value, { numRuns: 300, seed: 4 });
+    const key = InfoHash.of('junk');
+    for (const junk of values) network.add(key, junk);
+    const heard: unknown[] = [];
+    await new Promise<void>((done) => {
+      reader.get(key, undefined, (checked) => heard.push(checked), done);
+    });
+    const { dropped } = reader.stats().values;
+    expect(heard).toEqual([]);
+    expect(Object.values(dropped).reduce((sum, count) => sum + count)).toBe(values.length);
+    expect(await reader.findCertificate({ shortId: key })).toBeUndefined();
   });
 
   test('that nest deep or announce much are refused without effort', () => {

@@ -92,3 +92,22 @@ export function fixtureIdentity(name: FixtureName): Identity {
   identities.set(name, identity);
   return identity;
 }
+
+/** DER SubjectPublicKeyInfo of an RSA key from its numbers. */
+export function rsaSpki(modulus: Uint8Array, exponent: Uint8Array): Uint8Array {
+  const field = (tag: number, ...parts: Uint8Array[]) => {
+    const body = Buffer.concat(parts);
+    const { length } = body;
+    const size =
+      length < 0x80
+        ? [length]
+        : length < 0x100
+          ? [0x81, length]
+          : [0x82, length >> 8, length & 255];
+    return Buffer.concat([Buffer.from([tag, ...size]), body]);
+  };
+  const positive = (bytes: Uint8Array) => field(2, Uint8Array.of(0), bytes);
+  const algorithm = Buffer.from('300d06092a864886f70d0101010500', 'hex');
+  const key = field(0x30, positive(modulus), positive(exponent));
+  return new Uint8Array(field(0x30, algorithm, field(3, Uint8Array.of(0), key)));
+}

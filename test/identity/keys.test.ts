@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
 import { importPublicKey, longKeyId, shortKeyId } from '../../agent/identity/keys.ts';
-import { hex, vector, vectorKey } from './fixtures.ts';
+import { hex, rsaSpki, vector, vectorKey } from './fixtures.ts';
 
 describe('key ids', () => {
   for (const name of ['alice', 'bob', 'carol', 'tiny'] as const) {
@@ -42,15 +42,3 @@ describe('importPublicKey', () => {
     ).toBeDefined();
   });
 });
-
-/** DER SubjectPublicKeyInfo of an RSA key from its numbers. */
-function rsaSpki(modulus: Uint8Array, exponent: Uint8Array): Uint8Array {
-  const field = (tag: number, ...parts: Uint8Array[]) => {
-    const body = Buffer.concat(parts);
-    return Buffer.concat([Buffer.from([tag, 0x82, body.length >> 8, body.length & 255]), body]);
-  };
-  const positive = (bytes: Uint8Array) => field(2, Uint8Array.of(0), bytes);
-  const algorithm = Buffer.from('300d06092a864886f70d0101010500', 'hex');
-  const key = field(0x30, positive(modulus), positive(exponent));
-  return new Uint8Array(field(0x30, algorithm, field(3, Uint8Array.of(0), key)));
-}

@@ -1,8 +1,10 @@
+import { createCipheriv } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { toHex, utf8 } from '../../agent/base/bytes.ts';
+import { concatBytes, toHex, utf8 } from '../../agent/base/bytes.ts';
 import { DecodeError } from '../../agent/base/errors.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import type { EncryptedValue, Value } from '../../agent/dht/value.ts';
+import { packSealed } from '../../agent/dht/value-codec.ts';
 import { announceDevice } from '../../agent/identity/announcement.ts';
 import type { DeviceCertificate } from '../../agent/identity/certificate.ts';
 import { certificateKeys, certificateValue } from '../../agent/identity/certificate-value.ts';
@@ -19,6 +21,7 @@ import {
   MAX_DEVICES_PER_ACCOUNT,
   MAX_LISTENS,
   MAX_REMEMBERED_JUNK,
+  MAX_REMEMBERED_VALUES,
   MAX_STRANGER_LOOKUPS,
   MAX_WAITING_PER_AUTHOR,
   MAX_WAITING_PER_LANE,
@@ -325,6 +328,42 @@ describe('under a flood', () => {
     expect(door.stats().opener.junk).toBe(MAX_REMEMBERED_JUNK);
   });
 
+  test('what is remembered of values that were delivered is bounded', async () => {
+    const letter = await signValue(content, phone.devicePrivateKey, {
+      id: 1n,
+      seq: 0,
+      to: front.device.shortId,
+    });
+    const plain = packSealed(letter);
+    const aesKey = new Uint8Array(32).fill(7);
+    const door = station({
+      ...front,
+      devicePrivateKey: { ...keyThatOpensNothing, decrypt: async () => aesKey.slice() },
+    });
+    const sealed = (i: number): Value => {
+      const iv = new Uint8Array(12);
+      new DataView(iv.buffer).setUint32(0, i);
+      const cipher = createCipheriv('aes-256-gcm', aesKey, iv);
+      const body = concatBytes(cipher.update(plain), cipher.final());
+      const cypher = concatBytes(new Uint8Array(256), iv, body, cipher.getAuthTag());
+      return { kind: 'encrypted', id: BigInt(i + 1), cypher };
+    };
+    await station(phone).publish();
+    listen(door);
+    const hear = (value: Value) => {
+      for (const listener of network.listeners) listener.onValue(value, false);
+    };
+    for (let i = 0; i <= MAX_REMEMBERED_VALUES; i++) {
+      hear(sealed(i));
+      if (i % MAX_WAITING_PER_LANE === 0 || i === MAX_REMEMBERED_VALUES) await settle(door);
+    }
+    await settle(door);
+    expect(heard.length).toBe(MAX_REMEMBERED_VALUES + 1);
+    expect(door.stats().sealed.remembered).toBe(MAX_REMEMBERED_VALUES);
+    hear(sealed(MAX_REMEMBERED_VALUES));
+    expect(door.stats().sealed.dropped.repeated).toBe(1);
+  });
+
   test('values of one author that wait for its certificate are bounded', async () => {
     const door = station(front);
     network.hold(phone.device.shortId);
@@ -335,6 +374,7 @@ describe('under a flood', () => {
     }
     expect(door.stats().certificates).toMatchObject({ lookups: 1, running: 1 });
     expect(door.stats().sealed.dropped['author-busy']).toBe(2);
+    expect(door.stats().sealed.waitingForCertificates).toBe(MAX_WAITING_PER_AUTHOR);
     await station(phone).publish();
     network.release(phone.device.shortId);
     await settle(door);

@@ -7,8 +7,9 @@ import { packBody, packSealed, unpackValue } from '../../agent/dht/value-codec.t
 import { encryptBlob } from '../../agent/identity/blob-encryption.ts';
 import { sealValue, signValue } from '../../agent/identity/envelope.ts';
 import { publicKeyDerOf, shortKeyId } from '../../agent/identity/keys.ts';
-import { MAX_READS, MAX_WAITING_PER_LANE } from '../../agent/identity/limits.ts';
+import { MAX_READ_VALUES, MAX_READS, MAX_WAITING_PER_LANE } from '../../agent/identity/limits.ts';
 import { SecureDht } from '../../agent/identity/secure-dht.ts';
+import { SignatureVerifier } from '../../agent/identity/signature.ts';
 import type { CheckedValue } from '../../agent/identity/value-reader.ts';
 import { FakeNetwork } from './fake-dht.ts';
 import {
@@ -270,6 +271,36 @@ describe('listen', () => {
     await settle();
     expect([heard, expired]).toEqual([[], []]);
     expect(reader.stats().values.dropped.expired).toBe(1);
+  });
+
+  test('what it remembers of values is bounded, and the oldest are forgotten', () => {
+    class Trusting extends SignatureVerifier {
+      override verify(): boolean {
+        return true;
+      }
+    }
+    const dht = network.client();
+    const identity = { ...fixtureIdentity('front'), devicePrivateKey: bob };
+    const verifier = new Trusting();
+    const now = () => 0;
+    reader = new SecureDht({ dht, identity, random, now, unixMs: now, verifier });
+    listen();
+    const part = { owner: alice.publicKeyDer, seq: 0, signature: new Uint8Array(0) };
+    const value = (id: number, seq = 0): Value => {
+      return { ...plain, id: BigInt(id), signed: { ...part, seq } };
+    };
+    const hear = (what: Value) => {
+      for (const listener of network.listeners) listener.onValue(what, false);
+    };
+    const expire = (what: Value) => {
+      for (const listener of network.listeners) listener.onValue(what, true);
+    };
+    for (let id = 1; id <= MAX_READ_VALUES + 1; id++) hear(value(id));
+    // Sequence numbers, and what is there.
+    expect(reader.stats().values.evicted).toBe(2);
+    expire(value(1));
+    expire(value(2));
+    expect(expired).toEqual([2n]);
   });
 
   test('is bounded together with gets', () => {
