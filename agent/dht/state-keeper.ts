@@ -122,9 +122,7 @@ export class StateKeeper {
   async #saveAndRearm(): Promise<void> {
     this.#saving = this.#save();
     await this.#saving;
-    const { stateSaveMs, stateBytesPerSave } = LIMITS;
-    const stretch = Math.max(1, this.#stats.lastSaveBytes / stateBytesPerSave);
-    if (this.#running) this.#arm(stateSaveMs * stretch);
+    if (this.#running) this.#arm(pauseAfter(this.#stats.lastSaveBytes));
   }
 
   async #save(): Promise<void> {
@@ -161,6 +159,11 @@ export class StateKeeper {
   stats() {
     return { ...this.#stats };
   }
+}
+
+/** Until the next save after one of so many bytes: memory cards wear out by what is written, not by how often. */
+export function pauseAfter(bytes: number): Millis {
+  return LIMITS.stateSaveMs * Math.max(1, bytes / LIMITS.stateBytesPerSave);
 }
 
 function nameEach(nodes: readonly ListedNode[]): ReadonlySet<string> {
