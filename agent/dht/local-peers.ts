@@ -123,9 +123,14 @@ export class LocalPeers {
       socket.send(packet, to.port, formatIp(to.ip), () => {});
       return;
     }
-    const links = this.#links(family);
-    if (links.length === 0) this.#complain('no network interface is up');
-    for (const link of links) this.#sendToGroup(socket, packet, to, link);
+    try {
+      const links = this.#links(family);
+      if (links.length === 0) this.#complain('no network interface is up');
+      for (const link of links) this.#sendToGroup(socket, packet, to, link);
+    } catch (error) {
+      // A sandbox without netlink keeps the list of interfaces from us.
+      this.#complain(errorText(error));
+    }
   }
 
   /** Join the group on `link`, if that is not done yet, and send to those who are there. */
@@ -136,15 +141,11 @@ export class LocalPeers {
     } catch {
       // Already joined, mostly. Where it cannot be joined, sending says so.
     }
-    try {
-      socket.setMulticastInterface(link);
-      socket.send(packet, group.port, ip, (error) => {
-        if (error === null) this.#trouble = undefined;
-        else this.#complain(`${link}: ${errorText(error)}`);
-      });
-    } catch (error) {
-      this.#complain(`${link}: ${errorText(error)}`);
-    }
+    socket.setMulticastInterface(link);
+    socket.send(packet, group.port, ip, (error) => {
+      if (error === null) this.#trouble = undefined;
+      else this.#complain(`${link}: ${errorText(error)}`);
+    });
   }
 
   /** The interfaces of now, as the calls want them named: of IPv4 by their address, of IPv6 by their name. */

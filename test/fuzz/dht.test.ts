@@ -7,8 +7,10 @@ import { LIMITS } from '../../agent/dht/limits.ts';
 import { decodeMessage } from '../../agent/dht/message-decode.ts';
 import { MsgpackReader } from '../../agent/dht/msgpack-reader.ts';
 import { PartAssembler } from '../../agent/dht/part-assembler.ts';
+import { decodeDiscovery } from '../../agent/dht/peer-discovery.ts';
 import { readFields, readQuery } from '../../agent/dht/query.ts';
 import { Scheduler } from '../../agent/dht/scheduler.ts';
+import { decodeState } from '../../agent/dht/state-file.ts';
 import { unpackSealed, unpackValue } from '../../agent/dht/value-codec.ts';
 import { brokenCaps } from '../dht/caps.ts';
 import { addressOf, Lab } from '../dht/lab.ts';
@@ -28,6 +30,8 @@ const DECODERS: Record<string, (bytes: Uint8Array) => unknown> = {
   unpackSealed: (bytes) => unpackSealed(bytes, 1n),
   readQuery: (bytes) => readQuery(new MsgpackReader(bytes)),
   readFields: (bytes) => readFields(new MsgpackReader(bytes)),
+  decodeState: (bytes) => [...decodeState(bytes).values],
+  decodeDiscovery,
   skip: (bytes) => new MsgpackReader(bytes).skip(),
 };
 
