@@ -90,7 +90,7 @@ export class DhtDesk {
       const id = params.id === undefined ? randomValueId(random) : BigInt(params.id);
       const { permanent } = params;
       const value: PlainValue = { kind: 'plain', id, ...contentOf(params) };
-      if (countedSize(value) > PROTOCOL.maxValueBytes) throw tooLarge(PROTOCOL.maxValueBytes);
+      if (countedSize(value) > PROTOCOL.maxValueBytes) throw tooLarge(countedSize(value));
       if (permanent) this.#keep(key, id, () => dht.cancelPut(key, id));
       return putResult(id, await dht.put(key, value, { permanent }));
     },
@@ -281,6 +281,11 @@ function putResult(id: bigint, { acknowledged }: PutResult): DhtPutResult {
 
 const putName = (key: InfoHash, id: bigint) => `${key.hex} ${id}`;
 
-function tooLarge(limit: number): AgentError {
-  return new AgentError('content-too-large', `a value of the DHT has at most ${limit} bytes`);
+/** @param size with the user type */
+function tooLarge(size: number): AgentError {
+  return new AgentError(
+    'content-too-large',
+    `${size} bytes do not fit into one value of the DHT`,
+    `put at most ${PROTOCOL.maxValueBytes}, the user type included`,
+  );
 }

@@ -6,7 +6,7 @@ export function dhtSettings({
   dht,
 }: Config): Pick<
   DhtNodeOptions,
-  'network' | 'bind' | 'port' | 'bootstrap' | 'rateLimit' | 'peerDiscovery' | 'client'
+  'network' | 'bind' | 'port' | 'bootstrap' | 'rateLimit' | 'peerDiscovery' | 'republish' | 'client'
 > {
   return {
     network: dht.network,
@@ -15,6 +15,7 @@ export function dhtSettings({
     bootstrap: dht.bootstrap,
     rateLimit: dht.rateLimit,
     peerDiscovery: dht.peerDiscovery,
+    republish: dht.republish,
     client: dht.client,
   };
 }

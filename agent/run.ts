@@ -8,6 +8,7 @@ import { systemRandom } from './base/random.ts';
 import { EXIT, type ExitCode, exitOfError } from './cli/exit-codes.ts';
 import { onInterrupt } from './cli/interrupt.ts';
 import { type Config, formatProblems, loadConfig } from './config/config.ts';
+import { LIMITS } from './dht/limits.ts';
 import { readyText } from './ready-text.ts';
 import type { Station, StationDeps } from './station.ts';
 import { systemdNotifier } from './systemd.ts';
@@ -133,7 +134,9 @@ async function run(args: RunArguments, assemblies: Assemblies): Promise<ExitCode
     process.stdout.write(readyText(station.ready, { environment, config, file: args.config }));
   }
   await stopping;
-  const stopped = await doneWithin(station.stop(), STOP_LIMIT_MS, systemClock);
+  // What it keeps for others may have to find new homes first.
+  const limitMs = STOP_LIMIT_MS + (config.dht.republish ? LIMITS.leaveMs : 0);
+  const stopped = await doneWithin(station.stop(), limitMs, systemClock);
   if (args.tied) await removeFolder(dirname(config.control));
   return stopped ? EXIT.done : EXIT.failed;
 }

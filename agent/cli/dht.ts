@@ -21,6 +21,8 @@ import type { World } from './world.ts';
 /** `doorward dht`: the DHT by hand, through the running station or node, or one for the time of the command. */
 
 const DEFAULT_PORT = 4222;
+/** Of what a storing node accepts (opendht.md 6.4). */
+const MAX_VALUE_BYTES = 65_536;
 /** The only stream of a command's connection. */
 const STREAM = 1;
 
@@ -140,6 +142,14 @@ export async function putCommand(
   }
   const key = keyOf(args.key);
   const bytes = args.value === '-' ? await world.stdinBytes() : Buffer.from(args.value);
+  // The line to the station could be too long to be answered.
+  if (bytes.length > MAX_VALUE_BYTES) {
+    throw new AgentError(
+      'content-too-large',
+      `${bytes.length} bytes do not fit into one value of the DHT`,
+      `put at most ${MAX_VALUE_BYTES}`,
+    );
+  }
   const content = {
     key,
     data: Buffer.from(bytes).toString('base64'),

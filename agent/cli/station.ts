@@ -167,6 +167,9 @@ async function startPrivateStation(
       'dht.port=0',
       `dht.network=${neighbour?.dht.network ?? config.dht.network}`,
       `dht.bootstrap=${bootstrap.map(formatHostPort).join(',')}`,
+      // Of the configuration, but for nodes that stay.
+      'dht.peer_discovery=off',
+      'dht.republish=off',
       'mqtt.enabled=false',
       'audio.device=null',
       'log.level=warn',

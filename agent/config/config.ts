@@ -55,6 +55,8 @@ export interface DhtConfig {
   readonly rateLimit: boolean;
   /** true: find nodes of the local network by multicast, and be found. */
   readonly peerDiscovery: boolean;
+  /** Hand values of others over to closer nodes, and all of them at the end. */
+  readonly republish: boolean;
   /** Use the network without being a node that others count on. */
   readonly client: boolean;
 }
@@ -225,6 +227,7 @@ function toConfig(settings: Settings, environment: Environment): Config {
       bootstrap: dht.bootstrap.map((text) => parseHostPort(text, DEFAULT_DHT_PORT)),
       rateLimit: dht.rate_limit === 'on',
       peerDiscovery: dht.peer_discovery === 'on',
+      republish: dht.republish === 'on',
       client: dht.client === 'on',
     },
     audio: {

@@ -186,6 +186,16 @@ describe('dht put', () => {
     expect(JSON.parse(w.out)).toEqual({ key: HELLO, id: '42', acknowledged: 3 });
   });
 
+  test('that does not fit is not even sent', async () => {
+    const { w, asked } = world();
+    w.input = new Uint8Array(65_537);
+    expect(await w.run('dht', 'put', 'hello', '-')).toBe(2);
+    expect(w.err).toContain('65537 bytes do not fit into one value of the DHT\n');
+    expect(asked()).toEqual([]);
+    w.input = new Uint8Array(65_536);
+    expect(await w.run('dht', 'put', 'hello', '-')).toBe(0);
+  });
+
   test('that nobody stores is a failure', async () => {
     const { w } = world({ 'dht.put': async () => ({ id: '8', acknowledged: 0 }) });
     expect(await w.run('dht', 'put', 'hello', 'x')).toBe(4);

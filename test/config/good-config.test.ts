@@ -15,6 +15,7 @@ describe('the configuration in effect', () => {
         bootstrap: [],
         rateLimit: true,
         peerDiscovery: false,
+        republish: false,
         client: false,
       },
       audio: { device: 'alsa', card: 'default' },
@@ -91,10 +92,19 @@ contacts:
   });
 
   test('reads the switches of the DHT, and a second address', async () => {
-    const { dht } = await loadGood('dht: { bind6: "::", rate_limit: off, client: on }', {
-      settings: ['dht.bind=0.0.0.0'],
+    const { dht } = await loadGood(
+      'dht: { bind6: "::", rate_limit: off, client: on, republish: on }',
+      {
+        settings: ['dht.bind=0.0.0.0'],
+      },
+    );
+    expect(dht).toMatchObject({
+      bind: '0.0.0.0',
+      bind6: '::',
+      rateLimit: false,
+      client: true,
+      republish: true,
     });
-    expect(dht).toMatchObject({ bind: '0.0.0.0', bind6: '::', rateLimit: false, client: true });
   });
 
   test('gives default ports to servers', async () => {

@@ -23,6 +23,8 @@ function readable(out: SessionOutput): unknown {
   return out.type === 'send' ? JSON.parse(out.line) : out;
 }
 
+const DHT_KEY = 'ab'.repeat(20);
+
 const request = (id: number, method: string, params: object = {}) => ({
   jsonrpc: '2.0',
   id,
@@ -56,6 +58,26 @@ describe('a session on the control socket', () => {
     ['call', { to: 'a'.repeat(65) }, -32602, 'to: has at most 64 characters'],
     ['contact.add', { name: 'bob', id: '0'.repeat(40), can: ['open'] }, -32602, /^can\.0: /],
     ['send', { to: 'bob', text: '' }, -32602, /^text: /],
+    ['dht.get', { stream: 1, key: 'hello' }, -32602, 'key: must be 40 hex digits'],
+    ['dht.get', { stream: 0, key: DHT_KEY }, -32602, /^stream: /],
+    ['dht.get', { stream: 1, key: DHT_KEY, where: 'x'.repeat(1025) }, -32602, /^where: /],
+    ['dht.put', { key: DHT_KEY, data: 'no base64' }, -32602, 'data: must be base64'],
+    [
+      'dht.put',
+      { key: DHT_KEY, data: 'A'.repeat(87_388) },
+      -32602,
+      'data: is more than the 64 KiB that one value holds',
+    ],
+    ['dht.put', { key: DHT_KEY, data: '', id: '0' }, -32602, 'id: must be a decimal number from 1'],
+    [
+      'dht.put',
+      { key: DHT_KEY, data: '', id: '18446744073709551616' },
+      -32602,
+      'id: must be below 2^64',
+    ],
+    ['dht.put', { key: DHT_KEY, data: '', type: 65_536 }, -32602, /^type: /],
+    ['dht.put_encrypted', { key: DHT_KEY, data: '' }, -32602, /^to: /],
+    ['dht.ping', { host: 'a', port: 0 }, -32602, /^port: /],
   ])('refuses %s %o', (method, params, code, message) => {
     expect(session().receive(request(1, method, params))).toEqual([
       {

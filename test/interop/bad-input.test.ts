@@ -82,6 +82,16 @@ describe('a configuration', () => {
         '"username" and "password_file"',
     ],
     [
+      'with a switch of the DHT set wrongly',
+      ['dht: { rate_limit: false }'],
+      '1:20  dht.rate_limit: must be on or off, not false',
+    ],
+    [
+      'with a second address that is none of IPv6',
+      ['dht: { bind6: 0.0.0.0 }'],
+      '1:15  dht.bind6: must be an IPv6 address, not "0.0.0.0"',
+    ],
+    [
       'with a contact whose id is none',
       ['contacts:', '  alice: { id: 0123 }'],
       '2:16  contacts.alice.id: must be the 40 hex digits that "doorward id" prints over there, ' +
@@ -190,6 +200,19 @@ describe('what the configuration names', () => {
     expect(await readdir(folder)).not.toContain('control.sock');
   });
 
+  test('a node of the DHT alone says the same: one sentence', async () => {
+    expectRefusal(
+      await doorward(...door(`dht.port=${BUSY_PORT}`), '--dht-only'),
+      75,
+      `UDP 127.0.0.1:${BUSY_PORT} is in use by another program`,
+    );
+    expectRefusal(
+      await doorward(...door('state=a-file/state'), '--dht-only'),
+      73,
+      `the state folder ${folder}/a-file/state cannot be used: ENOTDIR: not a directory, mkdir '${folder}/a-file/state'`,
+    );
+  });
+
   test('a TURN password that is not there: one sentence', async () => {
     const server = '{ host: 127.0.0.1, username: a, password_file: nowhere }';
     await write('turn.yaml', [
@@ -278,6 +301,14 @@ describe('a command', () => {
     [['call'], 'too few words: got 0, need at least 1'],
     [[], 'say what to do'],
     [['call', 'bob', '--play', 'broken.wav'], '--play: broken.wav is not a WAV file'],
+    [['dht'], 'say what to do: "doorward dht --help" lists it'],
+    [['dht', 'put', 'k'], 'too few words: got 1, need at least 2'],
+    [['dht', 'put', 'k', 'v', '--type', 'text'], '--type: "text" is not a number from 0 to 65535'],
+    [['dht', 'ping', 'a:0'], '"a:0" is not host:port'],
+    [
+      ['dht', 'put-signed', 'k', 'v', '--bootstrap', '127.0.0.1'],
+      'a node for this command has no identity to sign with',
+    ],
   ])('that makes no sense, %o: 2', async (argv, sentence) => {
     expectRefusal(await doorward(...argv), 2, sentence);
   });
@@ -293,6 +324,11 @@ describe('a command', () => {
   test('for a station that does not run: 69', async () => {
     expectRefusal(
       await doorward('status', '-c', 'door.yaml'),
+      69,
+      `no station answers at ${folder}/control.sock`,
+    );
+    expectRefusal(
+      await doorward('dht', 'get', 'k', '-c', 'door.yaml'),
       69,
       `no station answers at ${folder}/control.sock`,
     );
@@ -323,6 +359,37 @@ describe('a running station', () => {
       ['run'],
       75,
       () => `a station already answers at ${folder}/control.sock`,
+    ],
+    [
+      'a filter that cannot be read',
+      ['dht', 'get', 'k', '--where', 'color=red'],
+      2,
+      () => '"color=red" is no filter',
+    ],
+    [
+      'a value that is too large',
+      ['dht', 'put', 'k', 'v'.repeat(65_537)],
+      2,
+      () => '65537 bytes do not fit into one value of the DHT',
+    ],
+    [
+      'a value that nobody stores',
+      ['dht', 'put', 'k', 'v', '--id', '5'],
+      4,
+      () => 'no node has stored the value with the id 5',
+    ],
+    ['a key with nothing', ['dht', 'get', ID], 6, () => `nothing is stored under ${ID}`],
+    [
+      'a permanent value that is none',
+      ['dht', 'cancel', ID, '5'],
+      6,
+      () => `no permanent value with the id 5 was put under ${ID} here`,
+    ],
+    [
+      'a value for nobody that is known',
+      ['dht', 'put-encrypted', 'k', 'bob', 'v'],
+      6,
+      () => 'there is no contact "bob", nor is it the id of a device',
     ],
     [
       'a call to nobody',
