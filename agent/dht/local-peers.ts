@@ -2,6 +2,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { networkInterfaces } from 'node:os';
 import { type Address, formatIp, parseIp, sameIp } from '../base/address.ts';
+import { BoundedMap } from '../base/bounded.ts';
 import { type Clock, WakeUp } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -13,6 +14,9 @@ import {
   PeerDiscovery,
   type PeerFound,
 } from './peer-discovery.ts';
+
+/** A machine has a few interfaces, and a few things go wrong with each. */
+const TROUBLES_REMEMBERED = 32;
 
 /** One of the DHT's own sockets: its port is announced, on the interfaces that it is bound to. */
 export interface BoundFamily {
@@ -41,8 +45,8 @@ export class LocalPeers {
   readonly #engine: PeerDiscovery;
   readonly #wakeUp: WakeUp;
   #stopped = false;
-  /** What was told last, so that it is told once. */
-  #trouble: string | undefined;
+  /** What was told in the log, so that it is told once. */
+  readonly #told = new BoundedMap<string, true>(TROUBLES_REMEMBERED);
 
   constructor(options: LocalPeersOptions) {
     const { id, network, families, announces, clock } = options;
@@ -71,7 +75,7 @@ export class LocalPeers {
         await listening;
       } catch (error) {
         socket.close();
-        this.#complain(`UDP port ${DISCOVERY_PORT} of IPv${family}: ${errorText(error)}`);
+        this.#complain(family, `UDP port ${DISCOVERY_PORT}: ${errorText(error)}`);
         continue;
       }
       if (this.#stopped) {
@@ -79,7 +83,7 @@ export class LocalPeers {
         return;
       }
       socket.on('message', this.#onMessage);
-      socket.on('error', (error) => this.#complain(errorText(error)));
+      socket.on('error', (error) => this.#complain(family, errorText(error)));
       this.#sockets.set(family, socket);
     }
     this.#drain();
@@ -125,11 +129,11 @@ export class LocalPeers {
     }
     try {
       const links = this.#links(family);
-      if (links.length === 0) this.#complain('no network interface is up');
+      if (links.length === 0) this.#complain(family, 'no network interface is up');
       for (const link of links) this.#sendToGroup(socket, packet, to, link);
     } catch (error) {
       // A sandbox without netlink keeps the list of interfaces from us.
-      this.#complain(errorText(error));
+      this.#complain(family, errorText(error));
     }
   }
 
@@ -141,11 +145,16 @@ export class LocalPeers {
     } catch {
       // Already joined, mostly. Where it cannot be joined, sending says so.
     }
-    socket.setMulticastInterface(link);
-    socket.send(packet, group.port, ip, (error) => {
-      if (error === null) this.#trouble = undefined;
-      else this.#complain(`${link}: ${errorText(error)}`);
-    });
+    const family = familyOf(group);
+    try {
+      socket.setMulticastInterface(link);
+      socket.send(packet, group.port, ip, (error) => {
+        if (error !== null) this.#complain(family, `${link}: ${errorText(error)}`);
+      });
+    } catch (error) {
+      // It went away since it was listed; the others remain.
+      this.#complain(family, `${link}: ${errorText(error)}`);
+    }
   }
 
   /** The interfaces of now, as the calls want them named: of IPv4 by their address, of IPv6 by their name. */
@@ -163,10 +172,11 @@ export class LocalPeers {
     return [...links];
   }
 
-  #complain(reason: string): void {
-    if (reason === this.#trouble) return;
-    this.#trouble = reason;
-    this.#options.log.notice('no nodes of the local network are looked for', { why: reason });
+  #complain(family: Family, why: string): void {
+    const trouble = `${family} ${why}`;
+    if (this.#told.has(trouble)) return;
+    this.#told.set(trouble, true);
+    this.#options.log.notice('no nodes of the local network are looked for', { family, why });
   }
 
   stats() {
