@@ -230,7 +230,7 @@ export async function runStation(config: Config, deps: StationDeps): Promise<Sta
       clock,
       random,
       verify: (value) => verifier.verify(value),
-      identity: dhtIdentity({ identity, secureDht, verifier, contacts }),
+      identity: dhtIdentity({ secureDht, contacts }),
     });
     desk.ready({ ...own, clock, contacts, contactStore, calls, messages, status });
 

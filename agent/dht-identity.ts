@@ -3,11 +3,9 @@ import { AgentError } from './base/errors.ts';
 import type { Contacts } from './contact/contacts.ts';
 import type { InfoHash } from './dht/infohash.ts';
 import type { EncryptedValue, PlainValue } from './dht/value.ts';
-import { type Content, openValue, SealError } from './identity/envelope.ts';
-import type { Identity } from './identity/identity.ts';
+import type { Content } from './identity/envelope.ts';
 import { longKeyId, parseKeyId } from './identity/keys.ts';
 import type { SecureDht } from './identity/secure-dht.ts';
-import type { SignatureVerifier } from './identity/signature.ts';
 import type { SecurePut, SecurePutOptions } from './identity/value-writer.ts';
 
 /** A device that a value is sealed to. */
@@ -33,14 +31,12 @@ export interface DhtIdentity {
 }
 
 export interface DhtIdentityDeps {
-  readonly identity: Identity;
   readonly secureDht: SecureDht;
-  readonly verifier: SignatureVerifier;
   readonly contacts: Pick<Contacts, 'byName' | 'byAccount'>;
 }
 
 export function dhtIdentity(deps: DhtIdentityDeps): DhtIdentity {
-  const { contacts, identity, secureDht, verifier } = deps;
+  const { contacts, secureDht } = deps;
   const devicesOf = (accountId: string) =>
     new Promise<Recipient[]>((resolve) => {
       const devices: Recipient[] = [];
@@ -85,14 +81,11 @@ export function dhtIdentity(deps: DhtIdentityDeps): DhtIdentity {
       );
     },
     open: async (value) => {
-      try {
-        return (await openValue(value, identity.devicePrivateKey, verifier)).value;
-      } catch (error) {
-        // The key failed, not the value.
-        if (error instanceof AgentError) return 'not-tried';
-        if (!(error instanceof SealError)) throw error;
-        return error.reason === 'undecryptable' ? 'not-for-us' : 'broken';
-      }
+      const outcome = await secureDht.open(value);
+      if (typeof outcome !== 'string') return outcome.value;
+      if (outcome === 'undecryptable') return 'not-for-us';
+      // The key failed or was in demand; the value may be good.
+      return outcome === 'overload' || outcome === 'decryption-failed' ? 'not-tried' : 'broken';
     },
   };
 }

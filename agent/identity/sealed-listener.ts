@@ -12,7 +12,13 @@ import { cypherHash, type OpenFailure, type ValueOpener } from './value-opener.t
 export type OnSealed = (content: ReceivedContent, author: DeviceCertificate) => void;
 
 /** Why a value that was heard did not reach the application. */
-export type DropReason = OpenFailure | 'not-sealed' | 'author-busy' | 'no-certificate';
+export type DropReason =
+  | OpenFailure
+  | 'not-sealed'
+  /** It was delivered before. */
+  | 'repeated'
+  | 'author-busy'
+  | 'no-certificate';
 
 export interface SealedListenerOptions {
   readonly dht: DhtClient;

@@ -2,18 +2,18 @@ import type { Millis } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import type { DhtClient, DhtOperation, PutResult } from '../dht/client.ts';
 import { InfoHash } from '../dht/infohash.ts';
-import type { PlainValue, Query } from '../dht/value.ts';
+import type { EncryptedValue, PlainValue, Query } from '../dht/value.ts';
 import type { DeviceCertificate } from './certificate.ts';
 import { CertificateDirectory } from './certificate-directory.ts';
 import { certificateKeys, certificateValue } from './certificate-value.ts';
 import { DeviceFinder } from './device-finder.ts';
-import type { Content } from './envelope.ts';
+import type { Content, OpenedValue } from './envelope.ts';
 import type { Identity } from './identity.ts';
 import { KeyDirectory } from './key-directory.ts';
 import { type KeyIds, longKeyId } from './keys.ts';
 import { type OnSealed, SealedListener } from './sealed-listener.ts';
 import { SignatureVerifier } from './signature.ts';
-import { ValueOpener } from './value-opener.ts';
+import { cypherHash, type OpenFailure, ValueOpener } from './value-opener.ts';
 import { type CheckedValue, ValueReader } from './value-reader.ts';
 import { type SecurePut, type SecurePutOptions, ValueWriter } from './value-writer.ts';
 
@@ -45,6 +45,8 @@ export class SecureDht {
   readonly #options: SecureDhtOptions;
   readonly #verifier: SignatureVerifier;
   readonly #opener: ValueOpener;
+  /** Of `open`. */
+  readonly #lane: string;
   readonly #keys: KeyDirectory;
   readonly #writer: ValueWriter;
   readonly #reader: ValueReader;
@@ -63,6 +65,7 @@ export class SecureDht {
     const directory = new CertificateDirectory({ dht, now, unixMs, isKnownAccount });
     this.#verifier = verifier;
     this.#opener = opener;
+    this.#lane = opener.newLane();
     this.#keys = keys;
     this.#directory = directory;
     this.#writer = new ValueWriter({ dht, key, random, verifier, keys });
@@ -200,6 +203,16 @@ export class SecureDht {
    */
   async findKey(ids: KeyIds): Promise<Uint8Array> {
     return this.#directory.get(ids)?.publicKeyDer ?? (await this.#keys.find(ids));
+  }
+
+  /**
+   * Open one encrypted value that was found otherwise. It waits its turn behind what listens and gets have found.
+   * @returns why it cannot be opened, unless it is one to us with a good signature
+   */
+  open(value: EncryptedValue): Promise<OpenedValue | OpenFailure> {
+    return new Promise((resolve) => {
+      this.#opener.open(this.#lane, value, cypherHash(value), resolve);
+    });
   }
 
   /** Stop listening and publishing. The identity's key stays open: it belongs to whoever opened it. */

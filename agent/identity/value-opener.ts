@@ -11,8 +11,6 @@ import type { SignatureVerifier } from './signature.ts';
 /** Why an encrypted value was not opened. */
 export type OpenFailure =
   | SealFailure
-  /** The same bytes were found to be junk before. */
-  | 'repeated'
   /** Too many waited: see open-queue.ts. */
   | 'overload'
   /** The key failed, not the value. */
@@ -33,11 +31,12 @@ export class ValueOpener {
   readonly #key: PrivateKey;
   readonly #verifier: SignatureVerifier;
   readonly #queue = new OpenQueue<Waiting>();
-  /** By `cypherHash`. */
-  readonly #junk = new BoundedMap<string, true>(MAX_REMEMBERED_JUNK);
+  /** Why a value could not be opened, by `cypherHash`. */
+  readonly #junk = new BoundedMap<string, SealFailure>(MAX_REMEMBERED_JUNK);
   #isOpening = false;
   #lanes = 0;
   #opened = 0;
+  #repeated = 0;
 
   constructor(key: PrivateKey, verifier: SignatureVerifier) {
     this.#key = key;
@@ -60,8 +59,10 @@ export class ValueOpener {
       onOpened('undecryptable');
       return;
     }
-    if (this.#junk.has(hash)) {
-      onOpened('repeated');
+    const known = this.#junk.get(hash);
+    if (known !== undefined) {
+      this.#repeated++;
+      onOpened(known);
       return;
     }
     const overdue = this.#queue.push(lane, { value, hash, onOpened }, length);
@@ -80,6 +81,7 @@ export class ValueOpener {
       waiting: this.#queue.size,
       waitingBytes: this.#queue.bytes,
       overload: this.#queue.dropped,
+      repeated: this.#repeated,
       junk: this.#junk.size,
     };
   }
@@ -99,7 +101,7 @@ export class ValueOpener {
     } catch (error) {
       if (error instanceof AgentError) return 'decryption-failed';
       if (!(error instanceof SealError)) throw error;
-      this.#junk.set(hash, true);
+      this.#junk.set(hash, error.reason);
       return error.reason;
     }
   }

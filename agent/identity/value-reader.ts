@@ -64,7 +64,6 @@ export class ValueReader {
     malformed: 0,
     unsigned: 0,
     misaddressed: 0,
-    repeated: 0,
     overload: 0,
     expired: 0,
     'decryption-failed': 0,

@@ -73,9 +73,7 @@ function world(identity?: typeof front) {
     random: systemRandom,
     verify: (value) => verifier.verify(value),
     identity:
-      identity === undefined
-        ? undefined
-        : dhtIdentity({ identity, secureDht: secure(identity), verifier, contacts }),
+      identity === undefined ? undefined : dhtIdentity({ secureDht: secure(identity), contacts }),
   });
   const client = new FakeClient();
   /** What the client was told. */
