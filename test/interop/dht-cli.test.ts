@@ -261,7 +261,6 @@ describe('the network', () => {
     const { stdout } = await doorward('node', 'dht', 'stats');
     expect(stdout).toMatch(/^storage\.bytes +[\d,]+ +16,777,216$/m);
     expect(stdout).toMatch(/^rpc\.received +[\d,]+$/m);
-    // A second time three requests go without an answer.
     const nobody = await doorward('node', 'dht', 'ping', '127.0.0.1:47399', '--timeout', '1s');
     expect(nobody).toMatchObject({ code: 5, stdout: '' });
   });
