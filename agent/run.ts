@@ -9,6 +9,7 @@ import { EXIT, type ExitCode, exitOfError } from './cli/exit-codes.ts';
 import { onInterrupt } from './cli/interrupt.ts';
 import { type Config, formatProblems, loadConfig } from './config/config.ts';
 import { LIMITS } from './dht/limits.ts';
+import { keepHeapLean } from './lean-heap.ts';
 import { readyText } from './ready-text.ts';
 import type { Station, StationDeps } from './station.ts';
 import { systemdNotifier } from './systemd.ts';
@@ -92,6 +93,7 @@ export async function runCommand(
 }
 
 async function run(args: RunArguments, assemblies: Assemblies): Promise<ExitCode> {
+  keepHeapLean();
   const { env: environment } = process;
   // A full disk or a terminal that is gone takes our log, not the door.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});

@@ -264,7 +264,7 @@ export class Inbound {
     const { message } = header;
     let assembled: Value[];
     try {
-      assembled = parts.map(unpackValue);
+      assembled = parts.map((part) => unpackValue(part));
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       this.counters.spoiled++;

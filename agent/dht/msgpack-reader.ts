@@ -29,15 +29,18 @@ export const NO_CODE = 0;
 export class MsgpackReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #copies: boolean;
   offset: number;
 
-  constructor(bytes: Uint8Array, offset = 0) {
+  /** @param copies false: what is read are views of `bytes`, which stay and must not change */
+  constructor(bytes: Uint8Array, offset = 0, copies = true) {
     const { buffer, byteOffset, byteLength } = bytes;
     // `slice` of a Buffer does not copy, and what is read outlives the packet: work on a plain view.
     this.#bytes =
       bytes.constructor === Uint8Array ? bytes : new Uint8Array(buffer, byteOffset, byteLength);
     this.#view = new DataView(buffer, byteOffset, byteLength);
     this.offset = offset;
+    this.#copies = copies;
   }
 
   #take(length: number): number {
@@ -295,21 +298,21 @@ export class MsgpackReader {
     return text;
   }
 
-  /** A bin of any length, copied. */
+  /** A bin of any length. */
   bin(): Uint8Array {
     if (!this.isBin()) throw new DecodeError('not a bin');
-    return this.#body().slice();
+    return this.#keep(this.#body());
   }
 
-  /** A bin of exactly `length` bytes, copied. */
+  /** A bin of exactly `length` bytes. */
   binOf(length: number): Uint8Array {
     if (!this.isBin()) throw new DecodeError('not a bin');
     const bytes = this.#body();
     if (bytes.length !== length) throw new DecodeError(`not a bin of ${length}`);
-    return bytes.slice();
+    return this.#keep(bytes);
   }
 
-  /** "Blob" fields are read leniently (opendht.md 3.3): bin, str, or an array of small integers. Copied. */
+  /** "Blob" fields are read leniently (opendht.md 3.3): bin, str, or an array of small integers. */
   blob(): Uint8Array {
     const code = this.#peek();
     if (this.#isArray(code)) {
@@ -318,7 +321,11 @@ export class MsgpackReader {
       return bytes;
     }
     if (!this.isBin() && !this.#isStr(code)) throw new DecodeError('not a blob');
-    return this.#body().slice();
+    return this.#keep(this.#body());
+  }
+
+  #keep(view: Uint8Array): Uint8Array {
+    return this.#copies ? view.slice() : view;
   }
 
   /** The bytes of a str or bin; a view. */

@@ -5,7 +5,7 @@ import { LIMITS } from './limits.ts';
 import { matches } from './query.ts';
 import type { Job, Scheduler } from './scheduler.ts';
 import type { Query, Value } from './value.ts';
-import { packValue, sameValue } from './value-codec.ts';
+import { packValue, sameValue, unpackValue } from './value-codec.ts';
 import { lifetimeMs } from './value-types.ts';
 
 /** One value kept under one key. */
@@ -42,6 +42,7 @@ export const DEFAULT_STORAGE_LIMITS: StorageLimits = {
 const FREED_SHARE = 1 / 64;
 
 interface StoredKey {
+  readonly key: InfoHash;
   readonly values: Map<bigint, StoredValue>;
   bytes: number;
 }
@@ -128,7 +129,15 @@ export class Storage {
       return false;
     }
     if (old !== undefined) this.#remove(old);
-    const stored: StoredValue = { key, value, packed, source, expiresAt, job: undefined };
+    const stored: StoredValue = {
+      // One key for all its values, and one copy of their bytes: most of what a small value costs is around it.
+      key: this.#keys.get(key.key)?.key ?? key,
+      value: unpackValue(packed, false),
+      packed,
+      source,
+      expiresAt,
+      job: undefined,
+    };
     this.#add(stored);
     this.#watch(stored);
     this.#onChange('new', stored, now);
@@ -187,7 +196,7 @@ export class Storage {
     const { key, value, packed, source } = stored;
     let under = this.#keys.get(key.key);
     if (under === undefined) {
-      under = { values: new Map(), bytes: 0 };
+      under = { key, values: new Map(), bytes: 0 };
       this.#keys.set(key.key, under);
       const prefix = prefix32(key.bytes, 0);
       this.#prefixes.set(prefix, (this.#prefixes.get(prefix) ?? 0) + 1);

@@ -87,10 +87,11 @@ export function packValue(value: Value): Uint8Array {
 
 /**
  * Read one whole value. Entries may come in any order; of a repeated one the first counts (opendht.md 3.4).
+ * @param copies false: the content of the value are views of `bytes`, which stay and must not change
  * @throws {DecodeError}
  */
-export function unpackValue(bytes: Uint8Array): Value {
-  const reader = new MsgpackReader(bytes);
+export function unpackValue(bytes: Uint8Array, copies = true): Value {
+  const reader = new MsgpackReader(bytes, 0, copies);
   const count = reader.mapHeader();
   let id: bigint | undefined;
   let dat: number | undefined;
