@@ -13,7 +13,7 @@ story(
   },
 );
 
-story('everything comes twice and in no order, and is told once', [4, 5], (seed) => {
+story('everything comes twice and in no order, and is told once', [4], (seed) => {
   const network = { ...BAD, duplicates: 1, stragglers: 0.3, stragglerMs: 3000 };
   const report = listening({ seed, nodes: 30, puts: 12, network, replacedPerHour: 0 });
   expect(report).toEqual({ promised: 36, missed: 0, toldTwice: 0, expiredWrongly: 0 });

@@ -1,0 +1,18 @@
+import { expect } from 'vitest';
+import { story } from '../sim/seeds.ts';
+import { survival } from './survival.ts';
+
+// An hour in which as many nodes are replaced as there are. A whole day: `npm run sim -- survival`.
+const begin = { nodes: 20, hours: 1, replacedPerHour: 1, values: 4 };
+
+story('a permanent value outlives the nodes that hold it', [1], (seed) => {
+  const [hour] = survival({ ...begin, seed, permanent: true });
+  expect(hour?.found).toBe(1);
+  expect(hour?.copies).toBeGreaterThan(6);
+});
+
+story('nodes that hand over what they hold keep more copies of it', [1], (seed) => {
+  const [without] = survival({ ...begin, seed, permanent: false });
+  const [handedOver] = survival({ ...begin, seed, permanent: false, node: { republish: true } });
+  expect(handedOver?.copies).toBeGreaterThan(without?.copies ?? Number.NaN);
+});
