@@ -13,6 +13,9 @@ export default defineConfig({
           exclude: ['test/interop/**', 'test/hardware/**'],
           isolate: false,
           pool: 'threads',
+          // All of it is computing: a busy machine makes a test slow, never wrong.
+          testTimeout: 120_000,
+          hookTimeout: 600_000,
           sequence: { groupOrder: 0 },
         },
       },

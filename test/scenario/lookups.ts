@@ -17,7 +17,7 @@ export interface Lookup {
 export function bigWorld(seed: number, count: number): World {
   const world = new World({ seed, network: FAR_APART });
   world.addMany(count, {}, Math.max(5, 2000 / count));
-  world.run(8000);
+  world.run(5000);
   return world;
 }
 

@@ -7,7 +7,7 @@ import { bigWorld, mean, measureLookups, percentile } from './lookups.ts';
 let world: World;
 beforeAll(() => {
   world = bigWorld(Number(process.env['SIM_SEED'] ?? 1), 1000);
-}, 120_000);
+});
 
 test('all are connected', () => {
   const states = world.nodes.map(({ dht }) => dht.state(world.now));
@@ -16,7 +16,7 @@ test('all are connected', () => {
 });
 
 test('a lookup finds the true closest eight in O(log n) hops and messages', () => {
-  const lookups = measureLookups(world, 60);
+  const lookups = measureLookups(world, 40);
   const hops = lookups.map((lookup) => lookup.hops);
   const messages = lookups.map((lookup) => lookup.messages);
   // Measured 2.9 and 24.6; among 100 nodes 2.2 and 17.5, among 10,000 3.8 and 31.8.
@@ -24,10 +24,10 @@ test('a lookup finds the true closest eight in O(log n) hops and messages', () =
   expect(percentile(hops, 0.99)).toBeLessThanOrEqual(6);
   expect(mean(messages)).toBeLessThan(30);
   expect(mean(lookups.map(({ accuracy }) => accuracy))).toBeGreaterThan(0.99);
-}, 30_000);
+});
 
 test('what a random node puts, random nodes get and hear', () => {
-  for (let i = 1; i <= 12; i++) {
+  for (let i = 1; i <= 8; i++) {
     const [publisher, listener, reader] = [1, 2, 3].map(() => world.pick(world.nodes));
     if (!publisher || !listener || !reader) throw new Error('nobody is there');
     const key = world.randomHash();
@@ -43,4 +43,4 @@ test('what a random node puts, random nodes get and hear', () => {
     expect(reader.values(get)).toEqual([value]);
     listener.cancel(listen);
   }
-}, 30_000);
+});
