@@ -8,21 +8,12 @@ const REPLAY = process.env['SIM_SEED'];
  * A test for each seed. One that fails says with which seed, and how to run it again: the world does the same each time.
  * @param seeds those that every run of the suite tries
  */
-export function story(
-  name: string,
-  seeds: readonly number[],
-  run: (seed: number) => void,
-  timeoutMs?: number,
-): void {
+export function story(name: string, seeds: readonly number[], run: (seed: number) => void): void {
   const wanted = REPLAY === undefined ? seeds : [Number(REPLAY)];
-  test.each(wanted)(
-    `${name} (seed %i)`,
-    (seed) => {
-      const file = relative(process.cwd(), expect.getState().testPath ?? '');
-      withSeed(seed, replayCommand(seed, file, name), () => run(seed));
-    },
-    timeoutMs,
-  );
+  test.each(wanted)(`${name} (seed %i)`, (seed) => {
+    const file = relative(process.cwd(), expect.getState().testPath ?? '');
+    withSeed(seed, replayCommand(seed, file, name), () => run(seed));
+  });
 }
 
 export function replayCommand(seed: number, file: string, name: string): string {
