@@ -8,7 +8,7 @@ import { Connection, type FamilyState } from './connection.ts';
 import { type DhtEvent, type DhtState, EventQueue } from './events.ts';
 import { FastPath, type FastReply } from './fast-path.ts';
 import type { InfoHash } from './infohash.ts';
-import { PROTOCOL } from './limits.ts';
+import { LIMITS, PROTOCOL } from './limits.ts';
 import { Maintenance } from './maintenance.ts';
 import type { OldUpdate, QueryMessage, UpdateQuery } from './message.ts';
 import type { Node } from './node.ts';
@@ -422,8 +422,9 @@ export class Dht implements Engine<DhtEvent> {
     if (isReply) table.replied(node, now);
     if (!isNews) return;
     if (!isReply) {
-      if (node.inTable && node.lastReply === Number.NEGATIVE_INFINITY)
-        maintenance.verify(node, now);
+      // One without a place in the table is never given out; but who knows few, knows each of them for bad times.
+      const isWanted = node.inTable || (this.#rpc.nodes(node.family)?.size ?? 0) < LIMITS.wellKnown;
+      if (isWanted && node.lastReply === Number.NEGATIVE_INFINITY) maintenance.verify(node, now);
       return;
     }
     for (const search of this.#searches.get(node.family) ?? []) {

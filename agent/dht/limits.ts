@@ -117,6 +117,8 @@ export const LIMITS = {
   bootstrapCheckMs: 30 * MINUTE,
   /** A search that knows nobody waits that long for the bootstrap before it gives up. */
   searchPatienceMs: 10 * SECOND,
+  /** Below so many known nodes every newcomer is asked back, place in the table or not: when all near ones die it counts. */
+  wellKnown: 64,
   /** New nodes being asked whether they are there; what comes beyond them waits for maintenance. */
   verifications: 32,
   /** Silent nodes pinged in one round of maintenance. */
