@@ -41,6 +41,11 @@ const WHERE = {
   requiresArg: true,
   describe: 'only these: id=5,value_type=3,owner_pk=<40 hex digits>,user_type=text',
 } as const;
+const UNVERIFIED = {
+  type: 'boolean',
+  default: false,
+  describe: 'show values with a bad signature as well, marked as such',
+} as const;
 const SELECT = {
   type: 'string',
   requiresArg: true,
@@ -123,14 +128,25 @@ export function dhtCommands(
           .positional('key', KEY)
           .option('where', WHERE)
           .option('select', SELECT)
+          .option('unverified', UNVERIFIED)
           .option('raw', {
             type: 'boolean',
             default: false,
             describe: 'write the bytes of one value to standard output, and nothing else',
           })
           .option('timeout', TIMEOUT),
-      ({ config, bootstrap, state, key, where, select, raw, timeout }) => {
-        const args = { config, bootstrap, state, key, where, select, raw, timeoutMs: timeout };
+      ({ config, bootstrap, state, key, where, select, unverified, raw, timeout }) => {
+        const args = {
+          config,
+          bootstrap,
+          state,
+          key,
+          where,
+          select,
+          unverified,
+          raw,
+          timeoutMs: timeout,
+        };
         choose((output) => getCommand(world, args, output));
       },
     )
@@ -142,14 +158,15 @@ export function dhtCommands(
           .positional('key', KEY)
           .option('where', WHERE)
           .option('select', SELECT)
+          .option('unverified', UNVERIFIED)
           .option('for', {
             type: 'string',
             requiresArg: true,
             describe: 'end after: 10s, 5m',
             coerce: parseTime('--for'),
           }),
-      ({ config, bootstrap, state, key, where, select, for: forMs }) => {
-        const args = { config, bootstrap, state, key, where, select, forMs };
+      ({ config, bootstrap, state, key, where, select, unverified, for: forMs }) => {
+        const args = { config, bootstrap, state, key, where, select, unverified, forMs };
         choose((output) => listenCommand(world, args, output));
       },
     )

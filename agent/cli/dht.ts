@@ -36,6 +36,8 @@ export interface LookupArguments extends StationArguments {
   readonly key: string;
   readonly where: string | undefined;
   readonly select: readonly Selected[] | undefined;
+  /** Show values with a bad signature as well. */
+  readonly unverified: boolean;
 }
 
 export interface GetArguments extends LookupArguments {
@@ -56,15 +58,18 @@ export async function getCommand(
   const key = keyOf(args.key);
   return await withNode(world, args, output, async (node) => {
     let found = 0;
+    let forged = 0;
     let taken: () => void = () => {};
     const enough = new Promise<'enough'>((resolve) => {
       taken = () => resolve('enough');
     });
     node.onFound(({ value }) => {
-      if (!args.raw) {
+      if (isForged(value) && !args.unverified) {
+        forged++;
+      } else if (!args.raw) {
         found++;
         printValue(value, args.select, output);
-      } else if (found === 0 && isTrustworthy(value)) {
+      } else if (found === 0 && value.data !== undefined) {
         found++;
         world.stdoutBytes(bytesOf(value));
         taken();
@@ -75,16 +80,18 @@ export async function getCommand(
     if (typeof result === 'object' && result.dropped > 0) {
       output.note(`${result.dropped} more values came faster than they could be printed`);
     }
+    if (forged > 0) output.note(leftOut(forged));
     if (found > 0) return EXIT.done;
     if (result === 'elapsed') throw timedOut('nothing was found in time');
     throw new AgentError('not-found', `nothing is stored under ${named(args.key, key)}`);
   });
 }
 
-/** Anybody can put a value with a forged owner, and what cannot be opened has no bytes. */
-function isTrustworthy({ data, signed }: DhtValue): boolean {
-  return data !== undefined && signed?.signature !== 'bad';
-}
+/** Anybody can put a value with somebody else's key as its owner. */
+const isForged = ({ signed }: DhtValue): boolean => signed?.signature === 'bad';
+
+const leftOut = (count: number) =>
+  `${count} with a bad signature left out; --unverified shows what they claim to be`;
 
 export interface ListenArguments extends LookupArguments {
   readonly forMs: number | undefined;
@@ -102,7 +109,11 @@ export async function listenCommand(
       node.onLost(resolve);
       world.onInterrupt(() => resolve(undefined));
     });
-    node.onFound((found) => printFound(found, args.select, output));
+    let forged = 0;
+    node.onFound((found) => {
+      if (args.unverified || !isForged(found.value)) printFound(found, args.select, output);
+      else if (forged++ === 0) output.note(leftOut(1));
+    });
     await node.request('dht.listen', { stream: STREAM, key, ...whereOf(args) });
     output.note(`listening at ${named(args.key, key)}`);
     const lost = await within(world, args.forMs, ended);
@@ -197,7 +208,7 @@ function reportPuts(
   if (lost.length === 0) return EXIT.done;
   throw new AgentError(
     'not-stored',
-    `no node has stored ${lost.length === 1 ? `the value with the id ${lost[0]?.id}` : `${lost.length} of ${puts.length} values`}`,
+    `no other node has stored ${lost.length === 1 ? `the value with the id ${lost[0]?.id}` : `${lost.length} of ${puts.length} values`}`,
     permanent
       ? `it is announced again as nodes come; "doorward dht cancel ${key} ID" ends that`
       : '"doorward dht nodes" shows whom this node knows',

@@ -55,7 +55,7 @@ describe('dht get', () => {
       { id: '7', encrypted: 'not-for-us' },
       { ...signed, encrypted: 'opened' },
     );
-    expect(await w.run('dht', 'get', 'hello', '--where', 'id=5')).toBe(0);
+    expect(await w.run('dht', 'get', 'hello', '--where', 'id=5', '--unverified')).toBe(0);
     expect(station.requests[0]).toEqual({
       method: 'dht.get',
       params: { stream: 1, key: HELLO, where: 'id=5' },
@@ -90,7 +90,7 @@ describe('dht get', () => {
 
   test('as JSON is one object for each value', async () => {
     const { w } = finding(signed, forged);
-    expect(await w.run('dht', 'get', 'hello', '--json')).toBe(0);
+    expect(await w.run('dht', 'get', 'hello', '--json', '--unverified')).toBe(0);
     expect(
       w.out
         .trim()
@@ -101,7 +101,8 @@ describe('dht get', () => {
 
   test('prints chosen fields, and marks the owner of a forged value', async () => {
     const { w } = finding(signed, forged);
-    await w.run('dht', 'get', 'hello', '--select', 'id,owner_pk,seq,value_type,user_type');
+    const fields = 'id,owner_pk,seq,value_type,user_type';
+    await w.run('dht', 'get', 'hello', '--unverified', '--select', fields);
     expect(w.out).toBe(
       `id=5,owner_pk=${OWNER},seq=2,value_type=3,user_type=text/plain\n` +
         `id=5,owner_pk=${OWNER}(bad),seq=2,value_type=3,user_type=text/plain\n`,
@@ -113,6 +114,16 @@ describe('dht get', () => {
     expect(await w.run('dht', 'get', 'hello', '--raw')).toBe(0);
     expect(w.outBytes.map((bytes) => Buffer.from(bytes).toString())).toEqual(['hi\tthere']);
     expect(w.out).toBe('');
+  });
+
+  test('leaves out what has a bad signature, and says so', async () => {
+    const both = finding(signed, forged, forged);
+    expect(await both.w.run('dht', 'get', 'hello', '--json')).toBe(0);
+    expect(both.w.out.trim()).toBe(JSON.stringify(signed));
+    expect(both.w.err).toContain('2 with a bad signature left out');
+    const none = finding(forged);
+    expect(await none.w.run('dht', 'get', 'hello')).toBe(6);
+    expect(none.w.out).toBe('');
   });
 
   test('without a value exits 6, and 5 when it gave up', async () => {
@@ -199,7 +210,7 @@ describe('dht put', () => {
   test('that nobody stores is a failure', async () => {
     const { w } = world({ 'dht.put': async () => ({ id: '8', acknowledged: 0 }) });
     expect(await w.run('dht', 'put', 'hello', 'x')).toBe(4);
-    expect(w.err).toContain('doorward: no node has stored the value with the id 8\n');
+    expect(w.err).toContain('doorward: no other node has stored the value with the id 8\n');
     expect(w.out).toBe('');
   });
 
@@ -222,7 +233,7 @@ describe('dht put', () => {
     const { w } = world({ 'dht.put_encrypted': async () => ({ puts }) });
     expect(await w.run('dht', 'put-encrypted', 'hello', 'alice', 'x')).toBe(4);
     expect(w.out).toContain('id 1: stored by 2 nodes');
-    expect(w.err).toContain('no node has stored the value with the id 2');
+    expect(w.err).toContain('no other node has stored the value with the id 2');
   });
 });
 

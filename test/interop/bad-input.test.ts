@@ -376,7 +376,7 @@ describe('a running station', () => {
       'a value that nobody stores',
       ['dht', 'put', 'k', 'v', '--id', '5'],
       4,
-      () => 'no node has stored the value with the id 5',
+      () => 'no other node has stored the value with the id 5',
     ],
     ['a key with nothing', ['dht', 'get', ID], 6, () => `nothing is stored under ${ID}`],
     [
