@@ -196,6 +196,8 @@ export const LIMITS = {
   partBurstTotal: 512,
   /** Addresses that are being sent parts, and packed bytes that wait. */
   partDestinations: 1024,
+  /** Of these bytes for one address: two full replies, so that one asker does not take the room of all. */
+  partBytesPerDestination: 512 * 2 ** 10,
   partQueueBytes: 4 * 2 ** 20,
 } as const;
 

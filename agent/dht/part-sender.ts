@@ -33,6 +33,8 @@ interface Destination {
   readonly runs: Run[];
   /** Datagrams that it may get before the next pause. */
   credit: number;
+  /** Packed bytes that wait for it. */
+  bytes: number;
   /** It stands in the row of those that get their parts now. */
   isReady: boolean;
 }
@@ -74,16 +76,19 @@ export class PartSender {
     const key = addressKey(to);
     let destination = this.#destinations.get(key);
     const isCrowded =
-      destination === undefined && this.#destinations.size >= LIMITS.partDestinations;
+      destination === undefined
+        ? this.#destinations.size >= LIMITS.partDestinations
+        : destination.bytes + bytes > LIMITS.partBytesPerDestination;
     if (this.#bytes + bytes > LIMITS.partQueueBytes || isCrowded) {
       this.dropped++;
       return;
     }
     if (destination === undefined) {
-      destination = { to, runs: [], credit: LIMITS.partBurst, isReady: false };
+      destination = { to, runs: [], credit: LIMITS.partBurst, bytes: 0, isReady: false };
       this.#destinations.set(key, destination);
     }
     this.#bytes += bytes;
+    destination.bytes += bytes;
     destination.runs.push({ tid, values, bytes, index: 0, offset: 0 });
     this.#enter(destination);
     this.#resume ??= this.#scheduler.schedule(now + LIMITS.partPauseMs, this.#goOn);
@@ -140,6 +145,7 @@ export class PartSender {
     if (run.index === run.values.length) {
       destination.runs.shift();
       this.#bytes -= run.bytes;
+      destination.bytes -= run.bytes;
     }
     const pieces = [{ index, offset, data: value.subarray(offset, end) }];
     return encodeInPlace({ type: 'part', ...this.#envelope, tid, pieces });

@@ -72,8 +72,27 @@ describe('rate limit', () => {
       Array.from({ length: 50 }, () => limit.take(1, now)).filter(Boolean).length;
     expect(take(5000)).toBe(10);
     expect(limit.take(2, 5000)).toBe(true);
-    expect(take(5500)).toBe(5);
-    expect(limit.refused).toBe(85);
+    // Whatever comes in the second after a burst; half of what it counts for is left in the middle of the next.
+    expect(take(5999)).toBe(0);
+    expect(take(6500)).toBe(5);
+    expect(take(9000)).toBe(10);
+    expect(limit.refused).toBe(40 + 50 + 45 + 40);
+  });
+
+  test('a burst gets what the reference gives it: 3000 in a third of a second get 1024', () => {
+    const limit = new RateLimit(PROTOCOL.requestsPerSource, PROTOCOL.requestsTotal);
+    let taken = 0;
+    for (let i = 0; i < 3000; i++) if (limit.take(1, 1000 + (330 * i) / 3000)) taken++;
+    expect(taken).toBe(1024);
+  });
+
+  test('over any second of a steady stream it lets pass about its rate', () => {
+    const limit = new RateLimit(100, 1e9);
+    const times: number[] = [];
+    for (let now = 0; now < 10_000; now++) if (limit.take(1, now)) times.push(now);
+    expect(times.length).toBeGreaterThan(990);
+    for (const start of times)
+      expect(times.filter((at) => at >= start && at < start + 1000).length).toBeLessThan(150);
   });
 
   test('all together get no more than the total', () => {
@@ -98,6 +117,9 @@ describe('rate limit', () => {
     const limit = new RateLimit(1000, 1e9);
     for (let source = 0; source < LIMITS.rateSources + 500; source++) limit.take(source, 0);
     expect(limit).toMatchObject({ sources: LIMITS.rateSources, forgotten: 500 });
+    // Those that have been quiet are forgotten all at once, and are not missed.
+    limit.take(-1, 5000);
+    expect(limit).toMatchObject({ sources: 1, forgotten: 500 });
   });
 });
 
@@ -351,15 +373,27 @@ describe('parts to be sent', () => {
 
   test('wait in a bounded queue, a burst at a time', () => {
     const { scheduler, sent, sender, send, pauses } = setUp();
-    const taken = Math.floor((LIMITS.partQueueBytes - 60_000) / 60_000) + 1;
-    for (let i = 0; i < 100; i++) send(1, 60_000);
-    expect(sent.length).toBe(LIMITS.partBurst);
+    const askers = 20;
+    const each = Math.floor(LIMITS.partBytesPerDestination / 60_000);
+    for (let i = 0; i < 200; i++) send(i % askers, 60_000);
+    expect(sent.length).toBe(LIMITS.partBurstTotal);
+    expect(sender.queuedBytes).toBeGreaterThan(LIMITS.partQueueBytes - 60_000);
     expect(sender.queuedBytes).toBeLessThanOrEqual(LIMITS.partQueueBytes);
-    expect(sender.dropped).toBe(100 - taken);
+    const taken = 200 - sender.dropped;
+    expect(taken).toBeLessThan(askers * each);
     pauses(4000);
     expect(sender).toMatchObject({ queuedBytes: 0, destinations: 0 });
     expect(sent.length).toBe(taken * Math.ceil(60_000 / 1280));
     expect(scheduler.size).toBe(0);
+  });
+
+  test('of one asker take no more than its share of the queue', () => {
+    const { sender, send } = setUp();
+    for (let i = 0; i < 100; i++) send(1, 60_000);
+    expect(sender.queuedBytes).toBeLessThanOrEqual(LIMITS.partBytesPerDestination);
+    const dropped = sender.dropped;
+    send(2, 60_000);
+    expect(sender.dropped).toBe(dropped);
   });
 
   test('of one asker do not make another wait', () => {
