@@ -199,9 +199,19 @@ export class HostilePeers {
         return this.#send(from, { type: 'refresh', ...common, key, token, valueId });
       }
       case 6: {
-        const [style, sid] = [this.#below(2), this.#below(500)];
+        const [style, sid] = [this.#below(2), this.#below(3)];
         const query = this.#maybe(this.#where());
-        return this.#send(from, { type: 'listen', ...common, style, key, token, sid, query });
+        // Mostly where nobody puts: each put is pushed to each listener, and a run would do little else.
+        const place = this.#chance(0.05) ? key : this.#hash(false);
+        return this.#send(from, {
+          type: 'listen',
+          ...common,
+          style,
+          key: place,
+          token,
+          sid,
+          query,
+        });
       }
       default:
         return this.#push(peer, this.#chance(0.7) ? this.#oneOf(this.#sids) : this.#below(500));
