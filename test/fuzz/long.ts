@@ -59,7 +59,7 @@ try {
       );
     }
   }
-  const cap = sumOfCaps(engine.dht.stats());
+  const cap = sumOfCaps();
   const most = Math.max(...held);
   console.log(JSON.stringify(engine.dht.stats(), undefined, 1));
   if (most > cap)

@@ -112,7 +112,7 @@ afterAll(async () => {
 describe('real nodes that know nobody but one of ours', () => {
   const entry = ourNode({ port: OURS_ALONE, bootstrap: [] });
   const programs: Program[] = [];
-  const users = [new PythonNode(), new PythonNode()] as const;
+  const users: PythonNode[] = [];
 
   beforeAll(async () => {
     await entry.start();
@@ -131,13 +131,15 @@ describe('real nodes that know nobody but one of ours', () => {
     for (const port of THROUGH_US)
       await waitFor(`the neighbours of ${port}`, () => knowsAnother(port, entry.id), 70_000);
     await entry.stop();
-    await users[0].join('127.0.0.1', THROUGH_US[0] ?? 0);
-    await users[1].join('127.0.0.1', THROUGH_US[4] ?? 0);
+    const [putter, getter] = [new PythonNode(), new PythonNode()];
+    users.push(putter, getter);
+    await putter.join('127.0.0.1', THROUGH_US[0] ?? 0);
+    await getter.join('127.0.0.1', THROUGH_US[4] ?? 0);
     await sleep(1000);
     const key = newKey();
     const text = toHex(data(1800));
-    expect(await users[0].put(key.hex, text, 5)).toBe(true);
-    expect((await users[1].get(key.hex)).map((value) => value.data)).toEqual([text]);
+    expect(await putter.put(key.hex, text, 5)).toBe(true);
+    expect((await getter.get(key.hex)).map((value) => value.data)).toEqual([text]);
   }, 120_000);
 });
 
