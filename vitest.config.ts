@@ -6,13 +6,15 @@ export default defineConfig({
     reporters: ['default', new SummaryReporter()],
     projects: [
       {
-        // Pure cores: no port, no clock, no process. One worker, no isolation, a few seconds in all.
+        // Pure cores: no port, no clock, no process. No isolation; some twenty seconds in all on two processors.
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/interop/**', 'test/hardware/**'],
           isolate: false,
           pool: 'threads',
+          // Two of them: the stories of a thousand nodes take as long as all the rest.
+          maxWorkers: 2,
           // All of it is computing: a busy machine makes a test slow, never wrong.
           testTimeout: 120_000,
           hookTimeout: 600_000,
