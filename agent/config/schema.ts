@@ -193,7 +193,7 @@ export const ConfigSchema = v.pipe(
       republish: v.optional(
         key(
           v.picklist(['on', 'off']),
-          'on: hand values that are kept for others to nodes that are closer to their keys, every 10 minutes, and all of ' +
+          'on: hand values that are kept for others to nodes that are closer or new near their keys, every 10 minutes, and all of ' +
             'them when this node stops, which then takes up to 5 s longer. off: let their publishers do it.',
           { expects: 'on or off' },
         ),

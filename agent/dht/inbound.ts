@@ -228,6 +228,7 @@ export class Inbound {
     const node = nodes.heard(reply.id, from, true, now);
     if (reply.client) node.isClient = true;
     const isNews = !node.isGood(now);
+    if (node.expired || node.lastReply === Number.NEGATIVE_INFINITY) node.thereSince = now;
     node.heard(now);
     node.lastReply = now;
     // Another id at the address that was asked: the node we knew is gone, a new one has its place.

@@ -15,6 +15,8 @@ export class Node {
   #compact: Uint8Array | undefined;
   lastHeard: Millis = Number.NEGATIVE_INFINITY;
   lastReply: Millis = Number.NEGATIVE_INFINITY;
+  /** When it answered for the first time, or for the first time since it was given up. */
+  thereSince: Millis = Number.NEGATIVE_INFINITY;
   /** A request to it failed and nothing was heard since. */
   expired = false;
   expiredAt: Millis = Number.NEGATIVE_INFINITY;

@@ -24,12 +24,18 @@ export interface RepublisherOptions {
 interface HandOver {
   readonly stored: StoredValue;
   readonly families: readonly Family[];
+  /** We are one of the right nodes for it ourselves: it stays here as well. */
+  readonly stays: boolean;
 }
 
 /**
  * Hands the values of others to the nodes that are closer to their keys by now (opendht.md 17, "Maintenance"): every 10
  * minutes those that it is no longer one of the right nodes for, and all of them before it goes. A value keeps the end of
  * its life, and is forgotten here only when enough others have it. Our own values are announced by their puts.
+ *
+ * More than the reference does: it also puts a value to the closest nodes when one of them is there only since the value
+ * was last put, by whomever. A holder that stays would else tell none of its new neighbours, and the value would die with
+ * the last holder. Who does it first spares the others (Maymounkov & Mazières §2.5).
  */
 export class Republisher {
   readonly #options: RepublisherOptions;
@@ -39,6 +45,8 @@ export class Republisher {
   #pumping = false;
   #onLeft: (() => void) | undefined;
   handedOver = 0;
+  /** Told to new neighbours. */
+  shared = 0;
   /** Kept, since too few took them; the next round tries again. */
   failed = 0;
   /** Left for a later round, or for nobody at the end: one round takes so many and no more. */
@@ -55,7 +63,7 @@ export class Republisher {
 
   start(now: Millis): void {
     this.#options.scheduler.schedule(now + PROTOCOL.republishMs, (then) => {
-      if (this.size === 0) this.#begin(this.#misplaced(then), then);
+      if (this.size === 0) this.#begin(this.#due(then), then);
       this.start(then);
     });
   }
@@ -66,7 +74,7 @@ export class Republisher {
     const connected = this.#families(now);
     const all: HandOver[] = [];
     for (const stored of this.#options.storage.foreign())
-      if (connected.length > 0) all.push({ stored, families: connected });
+      if (connected.length > 0) all.push({ stored, families: connected, stays: false });
     this.#options.scheduler.schedule(now + LIMITS.leaveMs, () => this.#left());
     this.#begin(all, now);
   }
@@ -84,19 +92,31 @@ export class Republisher {
       .map(([family]) => family);
   }
 
-  /** The values whose closest 8 nodes we are none of any more, and that live long enough to be worth it. */
-  #misplaced(now: Millis): HandOver[] {
+  /**
+   * The values whose closest 8 nodes we are none of any more, or have new ones among them, and that live long enough to be
+   * worth it.
+   */
+  #due(now: Millis): HandOver[] {
     const { storage, isListenedTo } = this.#options;
     const families = this.#families(now);
     if (families.length === 0) return [];
     const found: HandOver[] = [];
     for (const stored of storage.foreign()) {
-      const { key, expiresAt } = stored;
+      const { key, expiresAt, putAt } = stored;
       if (expiresAt <= now + PROTOCOL.republishLeastLifeMs) continue;
-      if (isListenedTo(key) || families.some((family) => this.#isClose(key, family, now))) continue;
-      found.push({ stored, families });
+      const stays = isListenedTo(key) || families.some((family) => this.#isClose(key, family, now));
+      const isTold =
+        putAt > now - PROTOCOL.republishMs ||
+        !families.some((family) => this.#hasNewcomer(stored, family, now));
+      if (!stays || !isTold) found.push({ stored, families, stays });
     }
     return found;
+  }
+
+  /** Is one of its closest nodes there only since it was last put? */
+  #hasNewcomer({ key, putAt }: StoredValue, family: Family, now: Millis): boolean {
+    const closest = this.#options.tables.get(family)?.closestGood(key, PROTOCOL.targetNodes, now);
+    return closest?.some(({ thereSince }) => thereSince > putAt) ?? false;
   }
 
   #isClose(key: InfoHash, family: Family, now: Millis): boolean {
@@ -125,7 +145,7 @@ export class Republisher {
     if (this.size === 0) this.#left();
   }
 
-  #handOver({ stored, families }: HandOver, now: Millis): void {
+  #handOver({ stored, families, stays }: HandOver, now: Millis): void {
     const { storage, searches, unixMs } = this.#options;
     const { key, value, expiresAt } = stored;
     const wallMs = unixMs(now);
@@ -136,6 +156,9 @@ export class Republisher {
       this.#underWay--;
       if (acknowledged < LIMITS.republishAcks) {
         this.failed++;
+      } else if (stays) {
+        this.shared++;
+        stored.putAt = then;
       } else {
         this.handedOver++;
         storage.forget(stored);
@@ -166,6 +189,7 @@ export class Republisher {
     return {
       republishing: this.size,
       handedOver: this.handedOver,
+      sharedWithNewcomers: this.shared,
       handOversFailed: this.failed,
       handOversPostponed: this.postponed,
     };

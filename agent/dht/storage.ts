@@ -16,6 +16,8 @@ export interface StoredValue {
   readonly packed: Uint8Array;
   /** Who pays for it; undefined for our own. */
   readonly source: AddressKey | undefined;
+  /** When somebody put it here last, as new or again. */
+  putAt: Millis;
   expiresAt: Millis;
   job: Job | undefined;
 }
@@ -135,6 +137,7 @@ export class Storage {
       value: unpackValue(packed, false),
       packed,
       source,
+      putAt: now,
       expiresAt,
       job: undefined,
     };
@@ -150,6 +153,7 @@ export class Storage {
    * @param age of the value by its creation time: one that was handed around does not live for ever
    */
   refresh(stored: StoredValue, age: Millis, now: Millis): void {
+    stored.putAt = now;
     stored.expiresAt = Math.max(stored.expiresAt, now - age + lifetimeMs(stored.value));
     if (stored.source !== undefined) this.changes++;
     this.#onChange('refreshed', stored, now);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LIMITS, PROTOCOL } from '../../agent/dht/limits.ts';
+import { encodeMessage } from '../../agent/dht/message-encode.ts';
 import { packValue } from '../../agent/dht/value-codec.ts';
 import { plainValue, type SimNode, World } from '../sim/world.ts';
 import { hash, Lab } from './lab.ts';
@@ -78,6 +79,71 @@ describe('every 10 minutes', () => {
     expect(stats.handOversFailed).toBeGreaterThan(0);
     converse(lab, near, TWO_ROUNDS);
     expect(lab.dht.stats()).toMatchObject({ handedOver: 1, storage: { values: 0 } });
+  });
+});
+
+describe('a node that stays among the closest', () => {
+  /** It keeps a value that one of its neighbours put when they were all there. */
+  function settled(republish: boolean): Lab {
+    const lab = new Lab({ id: KEY, republish, rateLimit: false });
+    lab.dht.setWallClock(1_795_219_200_000, lab.now);
+    lab.turn((dht, now) =>
+      dht.bootstrap(
+        old.map(({ address }) => address),
+        now,
+      ),
+    );
+    converse(lab, old, 30_000);
+    const [{ address, id: sender }] = old as [Peer];
+    const token = lab.token(address, sender);
+    const values = [packValue(plainValue(1n, 'asking for trust', TRUST_REQUEST))];
+    lab.ask({ type: 'put', key: KEY, values, token }, address, sender);
+    return lab;
+  }
+  const old = near.filter(({ id }) => !id.equals(KEY)).slice(1);
+  const newcomer = near[0] as Peer;
+
+  test('tells the value to those who came since it was put, and to nobody when nobody came', () => {
+    const lab = settled(true);
+    expect(of(converse(lab, old, TWO_ROUNDS), 'put')).toEqual([]);
+    lab.receive(
+      encodeMessage({ type: 'ping', tid: 9, id: newcomer.id, version: 'o2' }),
+      newcomer.address,
+    );
+    const sent = converse(lab, [...old, newcomer], TWO_ROUNDS);
+    const puts = of(sent, 'put');
+    expect(puts.map(({ to }) => to)).toContainEqual(newcomer.address);
+    expect(puts.length).toBeLessThanOrEqual(9);
+    expect(lab.dht.stats()).toMatchObject({
+      sharedWithNewcomers: 1,
+      handedOver: 0,
+      storage: { values: 1 },
+    });
+    // They all have it now.
+    expect(of(converse(lab, [...old, newcomer], TWO_ROUNDS), 'put')).toEqual([]);
+  });
+
+  test('unless that is not wanted', () => {
+    const lab = settled(false);
+    lab.receive(
+      encodeMessage({ type: 'ping', tid: 9, id: newcomer.id, version: 'o2' }),
+      newcomer.address,
+    );
+    expect(of(converse(lab, [...old, newcomer], TWO_ROUNDS), 'put')).toEqual([]);
+  });
+
+  test('leaves it to whoever did it first', () => {
+    const lab = settled(true);
+    lab.receive(
+      encodeMessage({ type: 'ping', tid: 9, id: newcomer.id, version: 'o2' }),
+      newcomer.address,
+    );
+    converse(lab, [...old, newcomer], 60_000);
+    const [{ address, id: sender }] = old as [Peer];
+    const values = [packValue(plainValue(1n, 'asking for trust', TRUST_REQUEST))];
+    const put = { type: 'put', key: KEY, values, token: lab.token(address, sender) } as const;
+    lab.ask(put, address, sender);
+    expect(of(converse(lab, [...old, newcomer], TWO_ROUNDS), 'put')).toEqual([]);
   });
 });
 

@@ -30,11 +30,14 @@ const part = systemRandom.bytes(1280);
 const newId = () => new InfoHash(systemRandom.bytes(20));
 const oneOf = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T;
 
+/** Outside of what the system gives away, where others may want to listen everywhere. */
+const OWN_PORT = 30_333;
+
 const sockets: Socket[] = [];
 for (let i = 0; i < SOURCES; i++) {
   const socket = createSocket({ type: 'udp4', lookup: (name, _, found) => found(null, name, 4) });
   const listening = once(socket, 'listening');
-  socket.bind({ address: `127.66.${i >> 8}.${i & 0xff}`, port: 0 });
+  socket.bind({ address: `127.66.${i >> 8}.${i & 0xff}`, port: OWN_PORT });
   await listening;
   socket.on('message', (packet) => answer(socket, decodeMessage(packet)));
   sockets.push(socket);

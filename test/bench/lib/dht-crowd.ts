@@ -17,6 +17,8 @@ interface Peer {
 /** Of each ten requests. A put or a listen without a token yet is a find. */
 const MIX = ['ping', 'find', 'find', 'find', 'find', 'get', 'get', 'get', 'put', 'listen'] as const;
 const KEYS = 2000;
+/** Of each at its own address: outside of what the system gives away, where others may want to listen everywhere. */
+const PORT = 30_222;
 const LARGEST_VALUE = 500;
 const SEND_EVERY_MS = 10;
 
@@ -52,7 +54,7 @@ export class DhtCrowd {
       });
       // The lookup answers at once, and so does the socket.
       const listening = once(socket, 'listening');
-      socket.bind({ address: `127.9.${i >> 8}.${i & 0xff}`, port: 0 });
+      socket.bind({ address: `127.9.${i >> 8}.${i & 0xff}`, port: PORT });
       await listening;
       const peer: Peer = { socket, id: new InfoHash(systemRandom.bytes(20)), token: undefined };
       socket.on('message', (packet) => crowd.#receive(peer, packet));
