@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { type Address, type HostPort, parseIp, sameAddress } from '../base/address.ts';
 import { type Clock, type Millis, systemClock, WakeUp } from '../base/clock.ts';
 import { AgentError, errorText } from '../base/errors.ts';
@@ -12,6 +11,8 @@ import type { DhtEvent, DhtState, PingAnswer } from './events.ts';
 import type { InfoHash } from './infohash.ts';
 import { type BoundFamily, LocalPeers } from './local-peers.ts';
 import type { OperationId } from './operation.ts';
+import { type OnListened, OperationCallbacks } from './operation-callbacks.ts';
+import { literalAddress, resolveHost } from './resolve.ts';
 import type { TableEntry } from './routing-table.ts';
 import { StateKeeper } from './state-keeper.ts';
 import type { Query, Value } from './value.ts';
@@ -38,18 +39,6 @@ export interface DhtNodeOptions extends Omit<DhtOptions, 'families' | 'random'> 
   readonly random?: Random;
 }
 
-interface GetCallbacks {
-  readonly onValue: (value: Value) => void;
-  readonly onDone: () => void;
-}
-
-interface PutCallbacks {
-  onFirstAck: (() => void) | undefined;
-  readonly resolve: (result: PutResult) => void;
-}
-
-type OnListened = (value: Value, expired: boolean) => void;
-
 /**
  * The driver of the DHT: owns one socket for each family and the one timer, feeds and drains the engine, and turns its
  * events into callbacks and promises. Operations may be started before `start`; they go out with it.
@@ -63,10 +52,7 @@ export class DhtNode implements DhtClient {
   readonly #keeper: StateKeeper | undefined;
   #localPeers: LocalPeers | undefined;
   readonly #sockets = new Map<Family, DatagramSocket>();
-  readonly #gets = new Map<OperationId, GetCallbacks>();
-  readonly #puts = new Map<OperationId, PutCallbacks>();
-  readonly #pings = new Map<OperationId, (answer: PingAnswer | undefined) => void>();
-  readonly #listens = new Map<OperationId, OnListened>();
+  readonly #callbacks = new OperationCallbacks();
   /** Read once for all datagrams of a batch. */
   #batchNow: Millis | undefined;
   #bootstrapped: readonly Address[] = [];
@@ -210,16 +196,7 @@ export class DhtNode implements DhtClient {
     this.#wakeUp.disarm();
     await this.#localPeers?.stop();
     await this.#closeSockets();
-    const gets = [...this.#gets.values()];
-    const puts = [...this.#puts.values()];
-    const pings = [...this.#pings.values()];
-    this.#gets.clear();
-    this.#puts.clear();
-    this.#pings.clear();
-    this.#listens.clear();
-    for (const { onDone } of gets) onDone();
-    for (const { resolve } of puts) resolve({ acknowledged: 0 });
-    for (const resolve of pings) resolve(undefined);
+    this.#callbacks.endAll();
     await this.#keeper?.stop();
   }
 
@@ -241,12 +218,14 @@ export class DhtNode implements DhtClient {
    * @throws {AgentError} `no-address` when the name has none that we can reach
    */
   async ping(at: HostPort): Promise<(PingAnswer & { readonly address: Address }) | undefined> {
-    const address = (await this.#resolve(at)).find((one) => this.#sockets.has(familyOf(one)));
+    const address = (await resolveHost(at, this.#log)).find((one) =>
+      this.#sockets.has(familyOf(one)),
+    );
     if (address === undefined) {
       throw new AgentError('no-address', `${at.host} has no address that this node can reach`);
     }
     const answer = await new Promise<PingAnswer | undefined>((resolve) => {
-      this.#turn((now) => this.#pings.set(this.#dht.ping(address, now), resolve));
+      this.#turn((now) => this.#callbacks.pings.set(this.#dht.ping(address, now), resolve));
     });
     return answer && { ...answer, address };
   }
@@ -281,9 +260,9 @@ export class DhtNode implements DhtClient {
     let id: OperationId = 0;
     this.#turn((now) => {
       id = this.#dht.get(key, query, now);
-      this.#gets.set(id, { onValue, onDone });
+      this.#callbacks.gets.set(id, { onValue, onDone });
     });
-    return { cancel: () => this.#cancel(id, this.#gets) };
+    return { cancel: () => this.#cancel(id, this.#callbacks.gets) };
   }
 
   put(
@@ -295,7 +274,7 @@ export class DhtNode implements DhtClient {
     return new Promise((resolve) => {
       this.#turn((now) => {
         const id = this.#dht.put(key, value, options.permanent ?? false, now);
-        this.#puts.set(id, { onFirstAck, resolve });
+        this.#callbacks.puts.set(id, { onFirstAck, resolve });
       });
     });
   }
@@ -308,9 +287,9 @@ export class DhtNode implements DhtClient {
     let id: OperationId = 0;
     this.#turn((now) => {
       id = this.#dht.listen(key, query, now);
-      this.#listens.set(id, onValue);
+      this.#callbacks.listens.set(id, onValue);
     });
-    return { cancel: () => this.#cancel(id, this.#listens) };
+    return { cancel: () => this.#cancel(id, this.#callbacks.listens) };
   }
 
   #cancel(id: OperationId, callbacks: Map<OperationId, unknown>): void {
@@ -353,33 +332,6 @@ export class DhtNode implements DhtClient {
 
   #onEvent(event: DhtEvent): void {
     switch (event.type) {
-      case 'get.value':
-        this.#gets.get(event.operation)?.onValue(event.value);
-        break;
-      case 'get.done': {
-        const get = this.#gets.get(event.operation);
-        this.#gets.delete(event.operation);
-        get?.onDone();
-        break;
-      }
-      case 'put.stored': {
-        const put = this.#puts.get(event.operation);
-        const onFirstAck = put?.onFirstAck;
-        if (put !== undefined) put.onFirstAck = undefined;
-        onFirstAck?.();
-        break;
-      }
-      case 'put.done':
-        this.#puts.get(event.operation)?.resolve({ acknowledged: event.acknowledged });
-        this.#puts.delete(event.operation);
-        break;
-      case 'ping.done':
-        this.#pings.get(event.operation)?.(event.answer);
-        this.#pings.delete(event.operation);
-        break;
-      case 'listen.value':
-        this.#listens.get(event.operation)?.(event.value, event.expired);
-        break;
       case 'state': {
         const { state, peers4, peers6 } = event;
         this.#log.info(state, { peers4, peers6 });
@@ -394,7 +346,7 @@ export class DhtNode implements DhtClient {
         void this.#resolveBootstrap();
         break;
       default:
-        event satisfies never;
+        this.#callbacks.onEvent(event);
     }
   }
 
@@ -403,7 +355,9 @@ export class DhtNode implements DhtClient {
   /** Names to addresses. One that does not resolve is logged and tried again with the next round. */
   async #resolveBootstrap(): Promise<void> {
     const hosts = this.#options.bootstrap ?? [];
-    this.#bootstrapAt((await Promise.all(hosts.map((host) => this.#resolve(host)))).flat());
+    this.#bootstrapAt(
+      (await Promise.all(hosts.map((host) => resolveHost(host, this.#log)))).flat(),
+    );
   }
 
   #bootstrapAt(resolved: readonly Address[]): void {
@@ -416,27 +370,6 @@ export class DhtNode implements DhtClient {
     this.#bootstrapped = resolved;
     this.#turn((now) => this.#dht.bootstrap(resolved, now));
   }
-
-  async #resolve({ host, port }: HostPort): Promise<Address[]> {
-    const literal = literalAddress({ host, port });
-    if (literal !== undefined) return [literal];
-    try {
-      const found = await lookup(host, { all: true });
-      return found.flatMap(({ address }) => {
-        const ip = parseIp(address);
-        return ip === undefined ? [] : [{ ip, port }];
-      });
-    } catch (error) {
-      this.#log.warn('bootstrap name does not resolve', { host, reason: errorText(error) });
-      return [];
-    }
-  }
-}
-
-/** undefined for a name. */
-function literalAddress({ host, port }: HostPort): Address | undefined {
-  const ip = parseIp(host);
-  return ip && { ip, port };
 }
 
 /** @throws {AgentError} `bad-address` */
