@@ -56,7 +56,6 @@ class DgramSocket implements DatagramSocket {
     truncated: 0,
     dropped: 0,
   };
-  #pendingSends = 0;
   #batchOpen = false;
   #closing: Promise<void> | undefined;
 
@@ -72,7 +71,7 @@ class DgramSocket implements DatagramSocket {
   }
 
   send(packet: Uint8Array, to: Address): void {
-    if (this.#closing !== undefined || this.#pendingSends >= PENDING_SENDS) {
+    if (this.#closing !== undefined || this.#socket.getSendQueueCount() >= PENDING_SENDS) {
       this.#stats.dropped++;
       return;
     }
@@ -80,7 +79,6 @@ class DgramSocket implements DatagramSocket {
       this.#stats.sendErrors++;
       return;
     }
-    this.#pendingSends++;
     const text = this.#targets.textOf(to);
     // A copy: libuv may send later, and the caller may use its buffer again.
     this.#socket.send(this.#copies.of(packet), to.port, text, this.#onSent);
@@ -99,7 +97,6 @@ class DgramSocket implements DatagramSocket {
   }
 
   readonly #onSent = (error: Error | null): void => {
-    this.#pendingSends--;
     if (error === null) this.#stats.sent++;
     else this.#stats.sendErrors++;
   };
