@@ -32,6 +32,9 @@ export class Bootstrap {
   #addresses: readonly Address[] = [];
   /** Asked some at a time, in turn. */
   #remembered: Address[] = [];
+  /** Some of the addresses are names, which are looked up again in each round. */
+  #hasNames = false;
+  #awaitsNames = false;
   #pending = 0;
   #rounds = 0;
   #lastRound: Millis = Number.NEGATIVE_INFINITY;
@@ -43,16 +46,24 @@ export class Bootstrap {
     this.#host = host;
   }
 
-  /** Pings are under way: somebody may answer yet. */
+  /** Pings are under way, or names are being looked up: somebody may answer yet. */
   get isPending(): boolean {
-    return this.#pending > 0;
+    return this.#pending > 0 || this.#awaitsNames;
+  }
+
+  /** Names are being looked up: `set` comes when that is done, with what was found. */
+  awaitNames(): void {
+    this.#hasNames = true;
+    this.#awaitsNames = true;
   }
 
   /** Use these from now on; they are pinged at once. */
   set(addresses: readonly Address[], now: Millis): void {
+    this.#awaitsNames = false;
     this.#addresses = addresses.slice(0, LIMITS.bootstrapAddresses);
     this.#rounds = 0;
     this.#round(now);
+    if (!this.isPending) this.#host.onIdle(now);
   }
 
   /**
@@ -92,7 +103,8 @@ export class Bootstrap {
     const addresses = this.#host.isConnected()
       ? this.#addresses
       : [...this.#addresses, ...this.#takeRemembered()];
-    if (addresses.length === 0) return;
+    // Without a line at the start no name was found: they are asked for again.
+    if (addresses.length === 0 && !this.#hasNames) return;
     const pause = Math.min(PROTOCOL.bootstrapFirstMs * 2 ** this.#rounds, LIMITS.bootstrapMaxMs);
     this.#rounds++;
     this.#lastRound = now;

@@ -243,6 +243,12 @@ export class Dht implements Engine<DhtEvent> {
     return this.#clockOffset === undefined ? undefined : now + this.#clockOffset;
   }
 
+  /** Names of nodes are being looked up: what is asked for meanwhile waits for `bootstrap`, which must follow. */
+  expectBootstrap(now: Millis): void {
+    this.#bootstrap.awaitNames();
+    this.#connection.update(now);
+  }
+
   /** Ping nodes at these addresses, and again while nobody is there. Replaces the addresses given before. */
   bootstrap(addresses: readonly Address[], now: Millis): void {
     const reachable = addresses.filter((address) => this.#families.has(familyOf(address)));

@@ -56,6 +56,7 @@ export class DhtNode implements DhtClient {
   /** Read once for all datagrams of a batch. */
   #batchNow: Millis | undefined;
   #bootstrapped: readonly Address[] = [];
+  #awaitsNames = false;
   #running = false;
   #leaving: Promise<void> | undefined;
   #onLeft: (() => void) | undefined;
@@ -104,9 +105,13 @@ export class DhtNode implements DhtClient {
     this.#turn((now) => {
       if (kept !== undefined) this.#dht.restoreNodes(kept.nodes, now);
     });
-    // What is asked for right after the start waits for nodes that are known by address.
+    // What is asked for right after the start waits for the nodes to enter through.
     const literals = (this.#options.bootstrap ?? []).map(literalAddress);
     this.#bootstrapAt(literals.filter((address) => address !== undefined));
+    if (literals.includes(undefined)) {
+      this.#awaitsNames = true;
+      this.#turn((now) => this.#dht.expectBootstrap(now));
+    }
     void this.#keeper?.start(kept); // many signatures to check may take their time
     void this.#resolveBootstrap(); // names may too
     if (this.#options.peerDiscovery) await this.#discoverPeers();
@@ -361,12 +366,13 @@ export class DhtNode implements DhtClient {
   }
 
   #bootstrapAt(resolved: readonly Address[]): void {
-    if (!this.#running || resolved.length === 0) return;
+    if (!this.#running) return;
     const same =
       resolved.length === this.#bootstrapped.length &&
       resolved.every((address, i) => sameAddress(address, this.#bootstrapped[i] as Address));
     // The engine repeats the ones it has by itself, with growing pauses.
-    if (same) return;
+    if (same && !this.#awaitsNames) return;
+    this.#awaitsNames = false;
     this.#bootstrapped = resolved;
     this.#turn((now) => this.#dht.bootstrap(resolved, now));
   }

@@ -165,6 +165,20 @@ describe('among real nodes', () => {
     expect(await values).toEqual([]);
   });
 
+  test('what is asked for right after the start waits for a name as well', async () => {
+    const late = new DhtNode({
+      id: new InfoHash(systemRandom.bytes(20)),
+      bind: ['127.0.0.1'],
+      port: 0,
+      bootstrap: [{ host: 'localhost', port: RING[0] ?? 0 }],
+      policy: cryptoPolicy,
+    });
+    await late.start();
+    const { acknowledged } = await late.put(newKey(), someValue(79n, 10));
+    expect(acknowledged).toBeGreaterThan(0);
+    await late.stop();
+  });
+
   // The last: it leaves one of the ring.
   test('with all but one of them killed a put still reaches the listener at once', async () => {
     const key = newKey();
