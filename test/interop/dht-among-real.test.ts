@@ -10,6 +10,7 @@ import { decodeMessage } from '../../agent/dht/message-decode.ts';
 import { encodeMessage } from '../../agent/dht/message-encode.ts';
 import { DhtNode, type DhtNodeOptions } from '../../agent/dht/udp.ts';
 import { type PlainValue, VALUE_TYPE, type Value } from '../../agent/dht/value.ts';
+import { getAll } from '../../agent/dht-library.ts';
 import { cryptoPolicy } from '../peers/opendht/policy.ts';
 import { type Program, PythonNode, startDhtnode } from '../peers/opendht/programs.ts';
 import { waitFor } from './harness.ts';
@@ -36,18 +37,6 @@ function ourNode(options: Partial<DhtNodeOptions> = {}): DhtNode {
     bootstrap: [{ host: '127.0.0.1', port: RING_ENTRY }],
     policy: cryptoPolicy,
     ...options,
-  });
-}
-
-function valuesAt(node: DhtNode, key: InfoHash): Promise<Value[]> {
-  const values: Value[] = [];
-  return new Promise((resolve) => {
-    node.get(
-      key,
-      undefined,
-      (value) => values.push(value),
-      () => resolve(values),
-    );
   });
 }
 
@@ -185,7 +174,7 @@ describe('over IPv6', () => {
       const value: PlainValue = { kind: 'plain', id: 6n, type: 0, data: data(bytes) };
       const { acknowledged } = await only6.put(key, value);
       expect(acknowledged).toBeGreaterThanOrEqual(2);
-      expect(await valuesAt(both, key)).toEqual([value]);
+      expect(await getAll(both, key)).toEqual([value]);
       await until(() => got.length > 0, 5000);
       listen.cancel();
     },
@@ -195,7 +184,7 @@ describe('over IPv6', () => {
     const key = newKey();
     const text = toHex(data(700));
     expect(await python.put(key.hex, text, 8)).toBe(true);
-    const [value] = await valuesAt(both, key);
+    const [value] = await getAll(both, key);
     expect(value?.kind === 'plain' && toHex(value.data)).toBe(text);
   });
 });
@@ -210,7 +199,7 @@ describe('a client only', () => {
     expect((await python.get(key.hex)).map((each) => each.data)).toEqual([toHex(value.data)]);
     const text = toHex(data(100));
     expect(await python.put(other.hex, text, 10)).toBe(true);
-    expect((await valuesAt(client, other)).map(({ id }) => id)).toEqual([10n]);
+    expect((await getAll(client, other)).map(({ id }) => id)).toEqual([10n]);
     await until(() => got.length > 0, 5000);
   });
 

@@ -6,6 +6,7 @@ import { systemRandom } from '../../agent/base/random.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import { DhtNode } from '../../agent/dht/udp.ts';
 import type { PlainValue, Value } from '../../agent/dht/value.ts';
+import { getAll } from '../../agent/dht-library.ts';
 import type { Identity } from '../../agent/identity/identity.ts';
 import { openPrivateKey } from '../../agent/identity/private-key.ts';
 import { SecureDht } from '../../agent/identity/secure-dht.ts';
@@ -89,18 +90,6 @@ async function keepChanging(): Promise<void> {
 const newKey = () => new InfoHash(systemRandom.bytes(20));
 const dataOf = (value: Value) => (value.kind === 'plain' ? toHex(value.data) : value.kind);
 
-function valuesAt(node: DhtNode, key: InfoHash): Promise<Value[]> {
-  const values: Value[] = [];
-  return new Promise((resolve) => {
-    node.get(
-      key,
-      undefined,
-      (value) => values.push(value),
-      () => resolve(values),
-    );
-  });
-}
-
 let workshop: Workshop;
 let ours: DhtNode;
 let real: PythonNode;
@@ -177,7 +166,7 @@ describe('while nodes of both kinds die and join', () => {
     await sleep(1000);
     const data = toHex(systemRandom.bytes(bytes));
     expect(await real.put(key.hex, data, 71)).toBe(true);
-    expect((await valuesAt(ours, key)).map(dataOf)).toEqual([data]);
+    expect((await getAll(ours, key)).map(dataOf)).toEqual([data]);
     await until(() => heard.length > 0, 10_000);
     expect(heard.map(dataOf)).toEqual([data]);
     listen.cancel();
@@ -202,7 +191,7 @@ describe('while nodes of both kinds die and join', () => {
     await sleep(1000);
     await reference.command(`s ${key.hex} signed-by-alice`, /signed|success|took/i);
     await until(() => heard.length > 0, 10_000);
-    for (const value of [heard[0], (await valuesAt(ours, key))[0]] as PlainValue[]) {
+    for (const value of [heard[0], (await getAll(ours, key))[0]] as PlainValue[]) {
       expect(fromUtf8(value.data)).toContain('signed-by-alice');
       expect(verifier.verify(value)).toBe(true);
     }
@@ -245,7 +234,9 @@ describe('while nodes of both kinds die and join', () => {
     expect(text).toBe('for-alice');
   });
 
-  test('of both kinds some were killed', () => {
+  test('of both kinds some were killed', async () => {
+    // On a quiet machine all of the above takes less time than that.
+    await until(() => killed > 5, 10 * CHURN_MS);
     expect(killed).toBeGreaterThan(5);
   });
 });

@@ -7,6 +7,7 @@ import type { ConnectionState } from '../../agent/dht/events.ts';
 import { InfoHash } from '../../agent/dht/infohash.ts';
 import { DhtNode } from '../../agent/dht/udp.ts';
 import type { PlainValue, Query, Value } from '../../agent/dht/value.ts';
+import { getAll } from '../../agent/dht-library.ts';
 import { cryptoPolicy } from '../peers/opendht/policy.ts';
 import { type Program, PythonNode, startDhtnode } from '../peers/opendht/programs.ts';
 
@@ -36,18 +37,6 @@ const newKey = () => new InfoHash(systemRandom.bytes(20));
 
 function someValue(id: bigint, bytes: number): PlainValue {
   return { kind: 'plain', id, type: 0, data: systemRandom.bytes(bytes) };
-}
-
-function got(node: DhtNode, key: InfoHash, query?: Query): Promise<Value[]> {
-  const values: Value[] = [];
-  return new Promise((resolve) => {
-    node.get(
-      key,
-      query,
-      (value) => values.push(value),
-      () => resolve(values),
-    );
-  });
 }
 
 async function until(done: () => boolean, timeoutMs: number): Promise<boolean> {
@@ -92,7 +81,7 @@ describe('among real nodes', () => {
     const key = newKey();
     const data = toHex(systemRandom.bytes(bytes));
     expect(await python.put(key.hex, data, 71)).toBe(true);
-    const values = await got(alice, key);
+    const values = await getAll(alice, key);
     expect(values.map((value) => value.kind === 'plain' && toHex(value.data))).toEqual([data]);
   });
 
@@ -106,7 +95,7 @@ describe('among real nodes', () => {
     const { acknowledged } = await alice.put(key, value);
     expect(acknowledged).toBeGreaterThanOrEqual(RING.length);
     expect((await python.get(key.hex)).map(({ data }) => data)).toEqual([toHex(value.data)]);
-    expect(await got(bob, key)).toEqual([value]);
+    expect(await getAll(bob, key)).toEqual([value]);
   });
 
   test.each([
@@ -134,7 +123,7 @@ describe('among real nodes', () => {
     await alice.put(key, someValue(75n, 700));
     await alice.put(key, { ...someValue(76n, 10), userType: 'text/plain' });
     const query: Query = { select: [], where: [{ field: 'userType', value: 'text/plain' }] };
-    expect((await got(bob, key, query)).map(({ id }) => id)).toEqual([76n]);
+    expect((await getAll(bob, key, query)).map(({ id }) => id)).toEqual([76n]);
   });
 
   test('a port in use is told by its address', async () => {
@@ -157,7 +146,7 @@ describe('among real nodes', () => {
     const put = lonely.put(newKey(), someValue(78n, 10));
     await lonely.start();
     expect(lonely.port).toBeGreaterThan(0);
-    const values = got(lonely, newKey());
+    const values = getAll(lonely, newKey());
     await sleep(50);
     expect(lonely.state().state).toBe('connecting');
     await lonely.stop();
